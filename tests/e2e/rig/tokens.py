@@ -1,0 +1,90 @@
+"""A token server as registries have it: anonymous pull, Basic for what is private, JWT (RS256)."""
+import base64
+import json
+import secrets
+import time
+import urllib.parse
+
+from .ca import openssl
+from .httpd import Reply, Server
+
+ISSUER, SERVICE = "rig-issuer", "rig-registry"
+USERS = {"alice": "correct horse"}
+
+
+def b64(data):
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+class TokenServer(Server):
+    """GET /token?service=S&scope=repository:NAME:pull[&scope=..]
+
+    Repositories under private/ and every push are for USERS only.  What a test may set:
+    spelling ("token", "access_token" or "both"), expires_in (None: not said), lifetime_s.
+    """
+    name = "auth"
+
+    def __init__(self, address, cert, folder):
+        super().__init__(address, cert)
+        self.key, self.cert = folder / "jwt.key", folder / "jwt.pem"
+        openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", 30,
+                "-subj", "/CN=rig token signer", "-keyout", self.key, "-out", self.cert)
+        self.x5c = base64.b64encode(openssl("x509", "-in", self.cert, "-outform", "DER")).decode()
+        self.defaults()
+
+    def defaults(self):
+        self.spelling, self.expires_in, self.lifetime_s = "token", 300, 300
+
+    @property
+    def realm(self):
+        return f"{self.url}/token"
+
+    def issue(self, access, subject=""):
+        """A signed token for a list of {type, name, actions}."""
+        now = int(time.time())
+        head = {"typ": "JWT", "alg": "RS256", "x5c": [self.x5c]}
+        claims = {"iss": ISSUER, "sub": subject, "aud": SERVICE, "iat": now, "nbf": now - 10,
+                  "exp": now + self.lifetime_s, "jti": secrets.token_hex(8), "access": access}
+        text = ".".join(b64(json.dumps(x).encode()) for x in (head, claims))
+        return f"{text}.{b64(openssl('dgst', '-sha256', '-sign', self.key, input=text.encode()))}"
+
+    def push_token(self, repo):
+        return self.issue([{"type": "repository", "name": repo, "actions": ["pull", "push"]}])
+
+    def user(self, req):
+        """The user's name, "" for nobody, None for a wrong password."""
+        value = req.get("Authorization")
+        if value is None:
+            return ""
+        kind, _, rest = value.partition(" ")
+        try:
+            name, _, password = base64.b64decode(rest).decode().partition(":")
+        except ValueError:
+            return None
+        return name if kind == "Basic" and USERS.get(name) == password else None
+
+    def answer(self, req):
+        path, _, query = req.target.partition("?")
+        if path != "/token":
+            return Reply(404)
+        if req.method != "GET":
+            return Reply(405)
+        user, query = self.user(req), urllib.parse.parse_qs(query)
+        if user is None or query.get("service") != [SERVICE]:
+            return Reply(401, [("Content-Type", "application/json")], '{"details":"who are you"}')
+        token = self.issue(list(grants(" ".join(query.get("scope", [])), user)), user)
+        keys = ("token", "access_token") if self.spelling == "both" else (self.spelling,)
+        body = dict.fromkeys(keys, token)
+        if self.expires_in is not None:
+            body["expires_in"] = self.expires_in
+        return Reply(200, [("Content-Type", "application/json")], json.dumps(body))
+
+
+def grants(scopes, user):
+    for scope in scopes.split():
+        kind, _, rest = scope.partition(":")
+        name, _, actions = rest.rpartition(":")
+        allowed = {"pull", "push"} if user else set() if name.startswith("private/") else {"pull"}
+        given = sorted(allowed & set(actions.split(",")))
+        if kind == "repository" and given:
+            yield {"type": kind, "name": name, "actions": given}
