@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * Names to addresses by c-ares on the loop; one resolver per worker, with a small cache by TTL.
+ * /etc/hosts is honoured; IP literals are answered without asking.
+ */
+#pragma once
+
+#include <netinet/in.h>
+#include <stdint.h>
+
+#include "base/stat.h"
+#include "io/loop.h"
+
+struct resolver;
+
+enum addr_family { FAMILY_ANY, FAMILY_V4, FAMILY_V6 };
+
+struct addr {
+	union {
+		struct sockaddr sa;
+		struct sockaddr_in in;
+		struct sockaddr_in6 in6;
+	};
+	socklen_t len;
+};
+
+enum { RESOLVE_ADDRS_MAX = 16 };
+
+struct resolve_opts {
+	const char *const *servers;   /* "1.1.1.1", "127.0.0.1:5353", "[::1]:53"; none: the system's */
+	unsigned servers_count;
+	enum addr_family family;
+	unsigned timeout_ms;          /* for one name in all, tries included */
+	struct stats *stats;
+};
+
+/* Lives in its owner; in flight from resolve_start() until done(). */
+struct resolve {
+	struct resolver *resolver;    /* private */
+	struct resolve *next;         /* private */
+	bool busy;                    /* private */
+	void (*done)(struct resolve *r, int err); /* 0, ERR_DNS, ERR_DNS_TIMEOUT */
+	struct addr addrs[RESOLVE_ADDRS_MAX];     /* port filled in */
+	unsigned count;
+	uint16_t port;
+	char host[256];
+};
+
+int resolver_new(struct resolver **out, struct loop *l, const struct resolve_opts *opts) must_check;
+/* No resolve may be in flight but those that may be called back with ERR_DNS from here. */
+void resolver_free(struct resolver *r);
+/* done() is never called before this returns. <host> is copied. */
+void resolve_start(struct resolver *r, struct resolve *q, const char *host, uint16_t port);
+/* Forget it: done() will not be called. */
+void resolve_cancel(struct resolve *q);

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * AES-GCM and ChaCha20-Poly1305 behind one face: intel-ipsec-mb on x86-64, wolfCrypt elsewhere.
+ * One engine per thread.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/assert.h"
+
+enum aead_cipher { AEAD_AES_128_GCM, AEAD_AES_256_GCM, AEAD_CHACHA20_POLY1305 };
+
+enum { AEAD_TAG = 16, AEAD_NONCE = 12 };
+
+struct aead_engine;
+
+/* An expanded key. */
+struct aead_key {
+	enum aead_cipher cipher;
+	void *sched;          /* owned: expanded key, aligned, wiped and freed by _fini */
+};
+
+struct aead_engine *aead_engine_new(void) must_check;
+void aead_engine_free(struct aead_engine *e);
+const char *aead_engine_name(const struct aead_engine *e);   /* "ipsec-mb avx2-vaes", for the log */
+
+int aead_key_init(struct aead_key *k, struct aead_engine *e, enum aead_cipher c, const uint8_t *key) must_check;
+void aead_key_fini(struct aead_key *k);
+
+/*
+ * Encrypts in[0..len) and then the one byte <tail> if tail >= 0 (TLS 1.3's inner type) into <out>,
+ * tag behind it.
+ */
+void aead_seal(struct aead_engine *e, const struct aead_key *k, const uint8_t nonce[AEAD_NONCE],
+	       const uint8_t *aad, size_t aad_len, const uint8_t *in, size_t len, int tail,
+	       uint8_t *out);
+/* in[0..len) without the tag, which is at in + len.  false: forged; <out> is then wiped. */
+bool aead_open(struct aead_engine *e, const struct aead_key *k, const uint8_t nonce[AEAD_NONCE],
+	       const uint8_t *aad, size_t aad_len, const uint8_t *in, size_t len, uint8_t *out) must_check;

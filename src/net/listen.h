@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Listening sockets: opened by the main thread (SO_REUSEPORT, one per worker), accepted from by a loop. */
+#pragma once
+
+#include "io/loop.h"
+#include "net/addr.h"
+
+struct listener {
+	struct op accept_op;
+	struct loop *loop;
+	int fd;
+	unsigned inflight;
+	bool stopping;
+	int kind;                                      /* the owner's word for what it serves */
+	struct timer retry;                            /* after EMFILE, ENFILE, ENOBUFS, ENOMEM */
+	void (*accepted)(struct listener *ls, int fd, const struct addr *peer);
+};
+
+/* A bound, listening, non-blocking socket, or -errno. */
+int listen_open(const struct addr *at) must_check;
+/* Takes fd.  accepted() takes the new socket (non-blocking, TCP_NODELAY set). */
+void listen_start(struct listener *ls, struct loop *l, int fd, int kind,
+		  void (*accepted)(struct listener *ls, int fd, const struct addr *peer));
+/* Stops accepting and closes; drains what the kernel has already accepted first. */
+void listen_stop(struct listener *ls);
+static inline bool listen_stopped(const struct listener *ls)
+{
+	return ls->stopping && ls->inflight == 0;
+}

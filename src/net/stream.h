@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * One byte stream over plain TCP or TLS, server or client role, with all that TLS needs hidden below
+ * it: handshake by wolfSSL, whose object is freed when it is done; then our own records.
+ *
+ * Life: stream_init, stream_accept | stream_connect, (OPEN), stream_close, (CLOSED).  Each change,
+ * arrival of bytes, and room for output wakes the owner's task; the owner then asks what it wants to
+ * know.  Memory of the stream is the owner's and may be reused once it is CLOSED.
+ *
+ * Invariants
+ *  1. At most one receive and one send are in flight.  No receive is armed unless the owner asked by
+ *     a stream_pull() that gave 0: back pressure is "do not pull".
+ *  2. A stream that waits with nothing half received and nothing half sent holds no buffer.
+ *  3. The first error is kept; after it pull and send give it for ever.
+ *  4. Bytes are never lost, repeated or reordered; ERR_EOF means the peer ended the stream as its
+ *     protocol wants (close_notify in TLS; FIN in plain).  FIN without close_notify is
+ *     ERR_TLS_TRUNCATED.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "io/loop.h"
+#include "net/addr.h"
+#include "net/net.h"
+#include "net/record.h"
+#include "net/tls.h"
+
+enum stream_state {
+	STREAM_IDLE,       /* no socket */
+	STREAM_CONNECTING, /* connect in flight */
+	STREAM_HELLO,      /* server: the ClientHello is being read */
+	STREAM_HANDSHAKE,  /* wolfSSL works */
+	STREAM_OPEN,
+	STREAM_CLOSING,    /* flushing, FIN sent, draining; then the socket is closed */
+	STREAM_CLOSED,     /* everything is back */
+};
+
+struct handshake;
+
+struct stream {
+	struct net *net;
+	struct task *owner;
+	enum stream_state state;
+	int fd;
+	int err;                  /* first error, 0 while there is none */
+	bool client;              /* role */
+	bool tls;
+	bool rx_big;              /* client role: receive into a big buffer */
+	bool rx_eof;              /* FIN seen */
+	bool rx_closed;           /* close_notify seen (TLS) */
+	bool abort;               /* closing without flush */
+	bool h2;                  /* ALPN chose h2 */
+	bool resumed;
+	bool linger;              /* draining after FIN */
+	unsigned inflight;
+	struct op rx_op;
+	struct op tx_op;
+	struct op close_op;
+	struct timer linger_timer;
+	struct buf raw;           /* received, not yet opened; NULL memory when empty */
+	struct pool *raw_pool;
+	char *rest;               /* sealed (or plain) bytes that the kernel did not take; malloc'ed */
+	size_t rest_len;
+	struct record_rx rx;      /* valid when tls and OPEN */
+	struct record_tx tx;
+	struct handshake *hs;     /* during the handshake only */
+	const struct tls_server *tls_server;
+	uint64_t rx_bytes;        /* payload given to the owner, payload accepted from it */
+	uint64_t tx_bytes;
+	struct addr peer;
+	char sni[256];            /* lower case, "" if none */
+	char tls_text[48];        /* "TLSv1.3/AES_128_GCM" or "-" */
+};
+
+void stream_init(struct stream *s, struct net *net, struct task *owner);
+
+/* Takes <fd> (connected, non-blocking).  tls NULL: plain.  <tls> is borrowed until CLOSED. */
+void stream_accept(struct stream *s, int fd, const struct addr *peer, struct tls_server *tls);
+
+/* tls NULL: plain.  <host> (copied) is sent as SNI, unless a literal, and verified.  Limits in time are the owner's. */
+void stream_connect(struct stream *s, const struct addr *to, struct tls_client *tls,
+		    const char *host);
+
+static inline bool stream_is_open(const struct stream *s)
+{
+	return s->state == STREAM_OPEN;
+}
+
+/*
+ * Opens whole records (TLS) or moves bytes (plain) into <into>, as many as fit: room of
+ * TLS_PLAIN_MAX always takes one.  > 0: bytes added.  0: nothing now; a receive is armed and the
+ * owner will be woken.  ERR_EOF or another error: no more will come.
+ */
+int stream_pull(struct stream *s, struct buf *into) must_check;
+/* Is something buffered that a pull could give at once? */
+bool stream_pending(const struct stream *s);
+
+/*
+ * Seals and sends.  Returns bytes accepted, which may be fewer than given; they are the stream's
+ * (the memory is free at once).  0: an earlier send waits for the kernel; the owner will be woken
+ * when there is room.  < 0: error.  <more>: more follows at once, so a record need not end here.
+ */
+int stream_send(struct stream *s, struct slice data, bool more) must_check;
+/* Nothing waits in our memory: the next stream_send() will accept at least one byte. */
+bool stream_writable(const struct stream *s);
+
+/*
+ * Sends [off, off+len) of a file without passing through user memory: plain sockets, kernel TLS.
+ * As stream_send(); -EAGAIN: the page is not in memory, read it first.  Only if stream_takes_files().
+ */
+bool stream_takes_files(const struct stream *s);
+int stream_send_file(struct stream *s, int fd, uint64_t off, size_t len) must_check;
+
+/*
+ * Begins closing; the owner is woken when CLOSED.  graceful: what was accepted is sent, close_notify,
+ * FIN, then input is drained and dropped for at most two seconds, so that the peer sees FIN and
+ * never a reset (containerd resumes after the one and fails after the other).  !graceful: a broken
+ * body still ends by FIN (never close_notify), without waiting for room.  Legal in any state.
+ */
+void stream_close(struct stream *s, bool graceful);
+static inline bool stream_is_closed(const struct stream *s)
+{
+	return s->state == STREAM_CLOSED || s->state == STREAM_IDLE;
+}
