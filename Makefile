@@ -1,0 +1,191 @@
+# make            build/sluice; fetches and builds what it needs first (asks apt when root)
+# make demo       pull a real image through Sluice on this machine, twice   make run   the mirror
+# make test       all tests; the last line is 'N passed, N failed'
+# make check      tidy, layout and unit tests (seconds; before every commit)
+# make fuzz       build the fuzzers (clang)             make fuzz-smoke   each for some seconds
+# make analyze    clang-tidy and gcc -fanalyzer         make cdb          compile_commands.json
+# make format     clang-format over src and tests       make format-check
+# make install    DESTDIR= PREFIX=/usr/local            make clean        make distclean
+# make deps       all packages for building and testing make test-debian13   in a chroot, as root
+#
+# V=1 shows the commands.  MODE=debug: -O0 -g3, slow checks on.  SAN=address,undefined or SAN=thread:
+# sanitizers.  Each has its own folder, build/MODE-SAN/.  CC=clang, CFLAGS= and LDFLAGS= as usual;
+# WERROR=1 for CI; NO_APT=1 leaves packages alone; WOLFSSL_SRC=dir takes another wolfSSL tree.
+
+MODE    ?= release
+CC      ?= cc
+PREFIX  ?= /usr/local
+PYTHON  ?= /usr/bin/python3
+JOBS    ?= $(shell nproc)
+comma   := ,
+BUILD   := build/$(MODE)$(if $(SAN),-$(subst $(comma),-,$(SAN)))
+WOLFSSL := build/deps/wolfssl
+VERSION := $(shell git describe --dirty --always 2>/dev/null || echo unknown)
+MACHINE := $(shell uname -m)
+
+# Packages, by who needs them.  "a|b": the first that the release has.
+BUILD_PKGS := build-essential pkg-config liburing-dev libinih-dev libc-ares-dev libcjson-dev \
+              libnghttp2-dev libcrypt-dev $(if $(filter x86_64,$(MACHINE)),libipsec-mb-dev) \
+              autoconf automake libtool dpkg-dev debian-archive-keyring ca-certificates \
+              xz-utils util-linux
+CHECK_PKGS := python3 git
+TEST_PKGS  := $(CHECK_PKGS) clang-format python3-pytest curl openssl docker-registry skopeo podman \
+              containerd docker.io apache2-utils nghttp2-client wrk jq nginx-light|nginx
+DEMO_PKGS  := python3 curl openssl docker-registry skopeo apache2-utils nginx-light|nginx
+RUN_PKGS   := openssl ca-certificates
+FUZZ_PKGS  := clang libclang-rt-14-dev|libclang-rt-19-dev
+LINT_PKGS  := clang-tidy clang-format
+
+# The user's CFLAGS come last and win; what the code needs to compile does not live in CFLAGS.
+WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
+        -Wwrite-strings -Wvla -Wformat=2 -Wundef -Wcast-qual $(if $(WERROR),-Werror)
+OPT_release := -O2 -g $(if $(SAN),,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -fstack-protector-strong)
+OPT_debug   := -O0 -g3 -DSLOW_CHECKS=1
+OPT_fuzz    := -O1 -g -DSLOW_CHECKS=1 -fsanitize=fuzzer-no-link,address,undefined
+SANFLAGS    := $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer)
+COMPILE = $(CC) -std=gnu17 -Isrc -isystem $(WOLFSSL)/include -D_GNU_SOURCE -pthread -MMD -MP \
+          $(WARN) $(OPT_$(MODE)) $(SANFLAGS) $(CPPFLAGS) $(CFLAGS)
+LINK    = $(CC) -pthread -Wl,--as-needed $(if $(SAN)$(filter fuzz,$(MODE)),,-Wl,-z,relro,-z,now) \
+          $(SANFLAGS) $(LDFLAGS)
+LDLIBS := -L$(WOLFSSL)/lib -lwolfssl -luring -linih -lcares -lcjson -lnghttp2 -lcrypt \
+          $(if $(filter x86_64,$(MACHINE)),-lIPSec_MB) -lm
+
+SRC  := $(sort $(wildcard src/*.c src/*/*.c))
+OBJ  := $(SRC:%.c=$(BUILD)/%.o)
+LIB  := $(BUILD)/libsluice.a
+UNIT := $(patsubst %.c,$(BUILD)/%,$(sort $(wildcard tests/unit/*_test.c)))
+FUZZ := $(patsubst %.c,$(BUILD)/%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
+TEXT := $(sort $(wildcard src/*.[ch] src/*/*.[ch] tests/*/*.[ch]))
+
+Q   = $(if $(V),,@)
+say = $(if $(V),,@printf '  %-7s %s\n' $(1) $@;)
+apt = $(Q)src/deps/apt.sh
+
+ifeq ($(filter -j%,$(MAKEFLAGS)),)
+MAKEFLAGS += -j$(JOBS)
+endif
+
+all: $(if $(filter release,$(BUILD:build/%=%)),build/sluice,$(BUILD)/sluice)
+
+build/sluice: build/release/sluice
+	$(Q)ln -f $< $@
+
+$(BUILD)/sluice: $(BUILD)/src/main.o $(LIB)
+	$(call say,LD)$(LINK) -o $@ $^ $(LDLIBS)
+
+# An archive: a unit test that includes a .c to reach its statics does not get the object as well.
+$(LIB): $(filter-out $(BUILD)/src/main.o,$(OBJ)) $(BUILD)/sources
+	$(call say,AR)rm -f $@ && $(AR) crs $@ $(filter %.o,$^)
+
+$(BUILD)/%.o: %.c $(BUILD)/flags $(WOLFSSL)/stamp | apt-build
+	$(call say,CC)mkdir -p $(@D) && $(COMPILE) -c -o $@ $<
+
+$(UNIT): $(BUILD)/%: $(BUILD)/%.o $(LIB)
+	$(call say,LD)$(LINK) -o $@ $^ $(LDLIBS)
+
+# base/version.c alone sees VERSION, so a new commit recompiles one file, not all.
+$(BUILD)/src/base/version.o: private CPPFLAGS += -DVERSION='"$(VERSION)"'
+$(BUILD)/src/base/version.o: $(BUILD)/version
+
+# Stamps: rewritten only when their text changes, so changed flags rebuild and unchanged ones do not.
+$(BUILD)/flags: STAMP = $(COMPILE) $(LINK)
+$(BUILD)/version: STAMP = $(VERSION)
+$(BUILD)/sources: STAMP = $(SRC)
+build/deps/wolfssl-src: STAMP = $(WOLFSSL_SRC) $(WOLFSSL_SUITES)
+$(BUILD)/flags $(BUILD)/version $(BUILD)/sources build/deps/wolfssl-src: FORCE
+	$(Q)mkdir -p $(@D); printf '%s\n' '$(subst ','\'',$(STAMP))' | cmp -s - $@ || \
+	printf '%s\n' '$(subst ','\'',$(STAMP))' > $@
+
+$(WOLFSSL)/stamp: src/deps/wolfssl.sh build/deps/wolfssl-src | apt-build
+	$(Q)WOLFSSL_SRC='$(WOLFSSL_SRC)' WOLFSSL_SUITES='$(WOLFSSL_SUITES)' JOBS=$(JOBS) \
+	src/deps/wolfssl.sh $(WOLFSSL)
+
+# Packages.  One after the other: apt takes one at a time.
+apt-build:
+	$(apt) $(BUILD_PKGS)
+apt-check: | apt-build
+	$(apt) $(CHECK_PKGS)
+apt-test: | apt-build
+	$(apt) --quiet-services $(foreach p,$(TEST_PKGS),'$(p)')
+apt-demo: | apt-build
+	$(apt) --quiet-services $(foreach p,$(DEMO_PKGS),'$(p)')
+apt-run: | apt-build
+	$(apt) $(RUN_PKGS)
+apt-fuzz: | apt-build
+	$(apt) $(foreach p,$(FUZZ_PKGS),'$(p)')
+apt-lint: | apt-build
+	$(apt) $(LINT_PKGS)
+deps: | apt-build
+	$(apt) --quiet-services $(foreach p,$(TEST_PKGS) $(DEMO_PKGS) $(RUN_PKGS) $(FUZZ_PKGS) \
+	$(LINT_PKGS),'$(p)')
+
+RUN_TESTS = BUILD=$(BUILD) SAN=$(SAN) SLUICE=$(CURDIR)/$(BUILD)/sluice $(PYTHON) tests/run
+
+check: $(UNIT) | apt-check
+	$(Q)$(RUN_TESTS) tidy format unit
+
+test: $(BUILD)/sluice $(UNIT) all | apt-test
+	$(Q)$(RUN_TESTS) tidy format unit fuzz e2e
+
+tidy: | apt-check
+	$(Q)$(PYTHON) tests/tidy.py
+
+format: | apt-lint
+	$(Q)clang-format -i $(TEXT)
+
+format-check: | apt-lint
+	$(Q)clang-format --dry-run -Werror $(TEXT)
+
+demo: all | apt-demo
+	$(Q)tests/demo/demo.sh
+
+run: all | apt-run
+	$(Q)tests/demo/run.sh
+
+# The fuzzers are built as a mode of their own, with everything that they call instrumented.
+fuzz: | apt-fuzz
+	$(Q)$(MAKE) --no-print-directory CC=clang MODE=fuzz SAN= fuzzers
+
+fuzz-smoke: | apt-fuzz apt-check
+	$(Q)$(RUN_TESTS) fuzz
+
+fuzzers: $(FUZZ)
+
+$(FUZZ): $(BUILD)/%: $(BUILD)/%.o $(LIB)
+	$(call say,LD)$(LINK) -fsanitize=fuzzer,address,undefined -o $@ $^ $(LDLIBS)
+
+analyze: cdb | apt-lint
+	$(Q)clang-tidy --quiet -p . $(SRC)
+	$(Q)$(MAKE) --no-print-directory CC=gcc SAN= BUILD=build/analyze CFLAGS=-fanalyzer \
+	build/analyze/libsluice.a build/analyze/src/main.o
+
+cdb: compile_commands.json
+compile_commands.json: Makefile $(SRC) $(BUILD)/flags
+	$(Q){ sep='['; for f in $(SRC); do printf '%s\n{"directory":"%s","file":"%s","command":"%s -c %s"}' \
+	"$$sep" '$(CURDIR)' "$$f" '$(subst ",\",$(COMPILE))' "$$f"; sep=,; done; printf '\n]\n'; } > $@
+
+install: all
+	install -D -m 755 $(BUILD)/sluice $(DESTDIR)$(PREFIX)/sbin/sluice
+	test -e $(DESTDIR)/etc/sluice/sluice.ini || \
+	install -D -m 644 conf/sluice.ini $(DESTDIR)/etc/sluice/sluice.ini
+
+test-debian13:
+	$(Q)tests/debian13.sh
+
+clean:
+	$(Q)find build -mindepth 1 -maxdepth 1 ! -name deps -exec rm -rf {} + 2>/dev/null; \
+	rm -f compile_commands.json
+
+distclean:
+	$(Q)rm -rf build compile_commands.json
+
+help:
+	@sed -n '/^#/!q;s/^# \{0,1\}//p' Makefile
+
+FORCE:
+.PHONY: all check test tidy format format-check demo run fuzz fuzz-smoke fuzzers analyze cdb install \
+        test-debian13 clean distclean help deps apt-build apt-check apt-test apt-demo apt-run \
+        apt-fuzz apt-lint FORCE
+.SECONDARY:
+
+-include $(OBJ:.o=.d) $(UNIT:=.d) $(FUZZ:=.d)
