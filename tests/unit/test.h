@@ -2,15 +2,16 @@
 #pragma once
 
 /*
- * A unit test is a program: it includes this header once, defines tests, and has no main of its own.
+ * A unit test is a program: it includes this header once, defines tests, and has no main.
  *
- *	TEST(buf_wraps)                        the name says what it proves
+ *	TEST(buf_wraps)                         the name says what it proves
  *	{
- *		check(buf_len(&b) > 0);        a failed check is printed and counted, the test goes on
- *		check_eq(buf_len(&b), 3);      integers and pointers; both values are printed
- *		check_str(name, "x");          strings, NULL allowed
- *		check_mem(p, "\0x", 2);        bytes
- *		require(p);                    as check, but leaves the test
+ *		check(buf_len(&b) > 0);         prints and counts a failure, goes on
+ *		check_eq(buf_len(&b), 3);       integers; both values are printed
+ *		check_str(name, "x");           strings, NULL allowed
+ *		check_mem(p, "abc", 3);         bytes
+ *		require(p);                     as check, but leaves the test
+ *		skip("no IPv6 here");           leaves the test, not counted
  *	}
  *
  * The output is TAP.  Arguments pick tests: those whose name contains one of them.
@@ -27,12 +28,12 @@ struct test_case {
 };
 
 static struct test_case *test_first, **test_last = &test_first;
-static int test_bad;            /* failed checks in the test that runs */
-static const char *test_skip;   /* why it was not run, or NULL */
+static int test_bad;          /* failed checks in the test that runs */
+static const char *test_skip; /* why it was not run, or NULL */
 
 #define TEST(fn)                                                                                   \
 	static void fn(void);                                                                      \
-	static struct test_case fn##_case = {#fn, fn, NULL};                                       \
+	static struct test_case fn##_case = { #fn, fn, NULL };                                     \
 	__attribute__((constructor)) static void fn##_add(void)                                    \
 	{                                                                                          \
 		*test_last = &fn##_case;                                                           \
@@ -41,8 +42,7 @@ static const char *test_skip;   /* why it was not run, or NULL */
 	static void fn(void)
 
 #define check(cond) test_true(!!(cond), __FILE__, __LINE__, #cond)
-#define check_eq(a, b)                                                                             \
-	test_eq((intmax_t)(a), (intmax_t)(b), __FILE__, __LINE__, #a " == " #b)
+#define check_eq(a, b) test_eq((intmax_t)(a), (intmax_t)(b), __FILE__, __LINE__, #a " == " #b)
 #define check_str(a, b) test_str(a, b, __FILE__, __LINE__, #a)
 #define check_mem(a, b, bytes) check(memcmp(a, b, bytes) == 0)
 #define require(cond)                                                                              \
@@ -95,7 +95,7 @@ int main(int argc, char **argv)
 {
 	int run = 0, failed = 0;
 
-	setvbuf(stdout, NULL, _IOLBF, 0);       /* a crash loses no line */
+	setvbuf(stdout, NULL, _IOLBF, 0); /* a crash loses no line */
 	for (struct test_case *t = test_first; t; t = t->next) {
 		if (!test_is_wanted(t->name, argc, argv))
 			continue;
