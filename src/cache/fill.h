@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * Writes one blob: the side of a fill that knows files.  Who fetches is not known here.
+ *
+ * Life: fill_begin, [DISK: is the file there already?], fill_ready, fill_open, fill_room/fill_added ...,
+ * fill_finish | fill_fail, then closed (the owner's task is woken) and the memory is the owner's.
+ * Everything on one loop.  Chunks of FILL_CHUNK are hashed as they come and written with one write in
+ * flight; the next chunk is filled meanwhile (two chunks of memory, none while nothing flows).
+ *
+ * Invariant: exactly one of READY and FAILED is set on the blob in the end, whatever happens.
+ */
+#pragma once
+
+#include "base/buf.h"
+#include "cache/cache.h"
+
+enum fill_state {
+	FILL_IDLE,
+	FILL_DISK,     /* looking whether the file is there (scan not done, shared folder) */
+	FILL_FOUND,    /* it was: blob is READY, nothing to fetch; close */
+	FILL_ABSENT,   /* fetch it: fill_open() or fill_fail() next */
+	FILL_FLOWING,
+	FILL_FLUSHING, /* finish asked: last write, check, fsync, rename */
+	FILL_DONE,     /* published */
+	FILL_LOST,     /* failed; the blob says so */
+};
+
+struct fill {
+	struct cache *cache;
+	struct blob *blob;         /* a reference of its own */
+	struct loop *loop;
+	struct task *owner;
+	struct stats *stats;
+	enum fill_state state;
+	unsigned inflight;
+	struct op file_op;
+	struct job publish_job;
+	bool job_busy;
+	int fd;
+	uint64_t size;             /* announced, or BLOB_SIZE_UNKNOWN */
+	uint64_t received;         /* given by the owner */
+	uint64_t written;
+	struct digest_ctx hash;
+	struct buf chunk[2];
+	unsigned filling;          /* chunk[filling] takes bytes; the other may be in a write */
+	bool finish;               /* fill_finish() was called */
+	int err;
+	struct blob_failure failure;
+	char tmp_name[32];
+};
+
+/* Takes over the duty that came with CACHE_MISS (its own reference on <b>); wakes <owner> on each change of state. */
+void fill_begin(struct fill *f, struct cache *c, struct blob *b, struct loop *l, struct stats *st,
+		struct task *owner);
+/*
+ * FILL_ABSENT -> FILL_FLOWING: the size is told to readers (BLOB_SIZE_UNKNOWN if upstream did not),
+ * the temporary file is made.  <type>: manifest type index, 0 for a blob.  Over the cache's size bound:
+ * still filled, not kept (published then evicted).  0, or -errno: then the fill is LOST.
+ */
+int fill_open(struct fill *f, uint64_t size, uint8_t type) must_check;
+/* Where the next bytes go, at least <min> (<= FILL_CHUNK / 2) of room; NULL: both chunks are busy, the owner will be woken. */
+struct buf *fill_room(struct fill *f, size_t min);
+/* The owner appended to fill_room()'s buffer: hash, and write when there is enough.  <flush>: write what there is, a reader waits. */
+void fill_added(struct fill *f, size_t bytes, bool flush);
+/* All bytes were given.  Length or digest wrong: LOST with ERR_SHORT/ERR_LONG/ERR_DIGEST. */
+void fill_finish(struct fill *f);
+/* Gives up in any state before DONE; readers see <why>. */
+void fill_fail(struct fill *f, const struct blob_failure *why);
+/* Everything is back: the fill's memory may be reused.  False while something is in flight (the owner will be woken). */
+bool fill_close(struct fill *f) must_check;
