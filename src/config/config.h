@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * The configuration: an immutable, reference counted snapshot of one INI file.  It is made whole or
+ * not at all, and all mistakes of a file are reported at once.  What may stand in the file is the
+ * table in schema.c; conf/sluice.ini is the reference for people.
+ *
+ * Invariants
+ *  1. Nothing changes after config_load() gave it; any thread may read it while it holds a reference.
+ *  2. Every string and array belongs to the config and lives as long as it.
+ *  3. Host names (hosts, upstream.host, realms, mirror names) are lower case, without a final dot;
+ *     paths are absolute.
+ *  4. No host name stands twice, in server.hosts and all mirrors' hosts together.
+ *  5. https has a certificate; there is a mirror; https or plain has an address.
+ *  6. Passwords are in no message and no dump, and are wiped when the last reference goes.
+ */
+#pragma once
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include "base/arena.h"
+#include "base/assert.h"
+#include "base/buf.h"
+#include "base/slice.h"
+
+struct conf_addr {
+	union {
+		struct sockaddr sa;
+		struct sockaddr_in in;
+		struct sockaddr_in6 in6;
+	};
+	socklen_t len;
+	const char *text; /* as it was written: "0.0.0.0:443", "[::]:443" */
+};
+
+struct conf_addrs {
+	struct conf_addr *v;
+	unsigned count;
+};
+
+struct conf_names {
+	const char **v;
+	unsigned count;
+};
+
+enum conf_access { ACCESS_OFF, ACCESS_STDOUT, ACCESS_FILE };
+enum conf_format { FORMAT_COMBINED, FORMAT_JSON };
+enum conf_family { CONF_FAMILY_ANY, CONF_FAMILY_V4, CONF_FAMILY_V6 }; /* as io's FAMILY_ */
+
+/* [server] */
+struct conf_server {
+	struct conf_addrs https;
+	struct conf_addrs http;
+	struct conf_addrs plain;
+	struct conf_addrs admin;
+	struct conf_names hosts;  /* names at which every mirror is reachable */
+	uint64_t workers;         /* 0: auto */
+	const char *user;         /* NULL: keep */
+	const char *hsts;         /* value of Strict-Transport-Security, or NULL */
+	const char *acme_webroot; /* folder, or NULL */
+	const char *access_log;   /* as written; a path when access is ACCESS_FILE */
+	enum conf_access access;
+	enum conf_format access_format;
+	unsigned log_level;            /* enum log_level */
+	uint64_t conns_max;            /* client connections of the whole process */
+	uint64_t handshake_timeout_ms; /* accept to the end of the TLS handshake */
+	uint64_t header_timeout_ms;    /* first byte of a request to the end of its head */
+	uint64_t idle_timeout_ms;      /* between two requests */
+	uint64_t send_timeout_ms;      /* a client that takes no byte */
+	uint64_t drain_timeout_ms;     /* after SIGTERM */
+};
+
+/* [certificate NAME]; the first in the file is the default. */
+struct conf_cert {
+	const char *name;
+	const char *chain; /* PEM file: leaf first */
+	const char *key;   /* PEM file */
+};
+
+/* [cache] */
+struct conf_cache {
+	const char *path;
+	uint64_t size_bytes;
+	uint64_t free_bytes; /* floor of free space on the file system */
+};
+
+/* [resolver] */
+struct conf_resolver {
+	struct conf_names
+		nameservers; /* "1.1.1.1", "127.0.0.1:5353", "[::1]:53"; none: the system's */
+	enum conf_family family;
+};
+
+struct conf_upstream {
+	const char *text; /* "https://registry-1.docker.io", without a final slash */
+	const char *host; /* a literal IPv6 address without its brackets */
+	uint16_t port;
+	bool https;
+};
+
+/* [mirror NAME] */
+struct conf_mirror {
+	const char *name; /* the registry's: "docker.io" */
+	struct conf_names hosts;
+	struct conf_upstream upstream;
+	const char *ca;          /* PEM file, or NULL */
+	const char *credentials; /* the file; NULL: none, and so are the next two */
+	char *user;
+	char *password;
+	struct conf_names
+		realms; /* the hosts that may be given the credentials: see config_realm_ok() */
+	bool private;   /* upstream, realm and redirects may be private addresses */
+	uint64_t tag_fresh_ms;
+	uint64_t connect_timeout_ms;
+	uint64_t first_byte_timeout_ms;
+	uint64_t idle_timeout_ms; /* a body of which no byte comes */
+};
+
+struct config {
+	struct conf_server server;
+	struct conf_cache cache;
+	struct conf_resolver resolver;
+	struct conf_cert *certs;
+	unsigned certs_count;
+	struct conf_mirror *mirrors;
+	unsigned mirrors_count;
+
+	struct arena arena; /* private: all of the above that is not inline */
+	unsigned refs;      /* private */
+};
+
+enum {
+	CONFIG_FILE_MAX = 1024 * 1024,
+	CONFIG_MESSAGES_MAX = 100, /* of each kind; more are only counted */
+};
+
+struct config_messages {
+	const char *text[CONFIG_MESSAGES_MAX]; /* "file:line: what, the rule, the fix" */
+	unsigned count;                        /* of text[] */
+	unsigned more;                         /* that found no place there */
+};
+
+/* Zeroed by config_load(); valid until config_errors_fini(), whatever the result was. */
+struct config_errors {
+	struct config_messages errors;
+	struct config_messages warnings;
+	struct arena arena;
+};
+
+/* 0 and *out with one reference; or -EINVAL, *out is NULL and there is at least one error. */
+int config_load(const char *path, struct config **out, struct config_errors *errs) must_check;
+/* The same from memory, opening no file: keys that name files are only looked at as text. */
+int config_parse(const char *name, struct slice text, struct config **out,
+		 struct config_errors *errs) must_check;
+void config_errors_fini(struct config_errors *errs);
+
+struct config *config_ref(struct config *c);
+void config_unref(struct config *c);
+
+/*
+ * May the credentials of this mirror be sent to the token server at <host> (no port)?  Its upstream's
+ * own host, the one known for that upstream (auth.docker.io for registry-1.docker.io), those of `realm`.
+ */
+bool config_realm_ok(const struct conf_mirror *m, struct slice host);
+
+/* All effective values as an INI file, without secrets; false: it does not fit. */
+bool config_dump(const struct config *c, struct buf *out);
