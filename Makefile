@@ -61,7 +61,8 @@ Q   = $(if $(V),,@)
 say = $(if $(V),,@printf '  %-7s %s\n' $(1) $@;)
 apt = $(Q)src/deps/apt.sh
 
-ifeq ($(filter -j%,$(MAKEFLAGS)),)
+# JOBS=1 for one at a time; a make below another takes its jobs from that one.
+ifeq ($(MAKELEVEL),0)
 MAKEFLAGS += -j$(JOBS)
 endif
 
