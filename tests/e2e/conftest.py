@@ -1,6 +1,7 @@
 """One rig and one Sluice for the whole session; a test that changes settings starts its own."""
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -19,7 +20,12 @@ NEEDED = "docker-registry skopeo podman containerd ctr dockerd openssl curl zstd
 started = []            # every Sluice of the running test, for the report of a failure
 
 
+def on_sigterm(*_):
+    raise KeyboardInterrupt("SIGTERM")
+
+
 def pytest_configure(config):
+    signal.signal(signal.SIGTERM, on_sigterm)       # fixtures end what they started
     missing = [c for c in NEEDED if not shutil.which(c)]
     if missing:
         raise pytest.UsageError(f"missing: {' '.join(missing)}; `make test` installs them")

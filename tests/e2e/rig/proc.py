@@ -6,6 +6,8 @@ import socket
 import subprocess
 import time
 
+DIE_WITH_US = ["setpriv", "--pdeathsig", "KILL", "--"]
+
 
 def free_port(address="127.0.0.1"):
     with socket.socket() as s:
@@ -26,12 +28,12 @@ def wait_for(ready, seconds, why="", pause=0.02):
 
 
 class Process:
-    """A child with its output in a file."""
+    """A child with its output in a file; it does not outlive this process."""
     def __init__(self, argv, log, env=None, cwd=None):
         self.log = pathlib.Path(log)
         self.argv = [str(a) for a in argv]
         with self.log.open("ab") as out:
-            self.child = subprocess.Popen(self.argv, stdout=out, stderr=out, cwd=cwd,
+            self.child = subprocess.Popen(DIE_WITH_US + self.argv, stdout=out, stderr=out, cwd=cwd,
                                           stdin=subprocess.DEVNULL, start_new_session=True,
                                           env={**os.environ, **(env or {})})
 

@@ -1,9 +1,14 @@
 """A client that sees bytes: raw requests over TCP or TLS, and how a connection ended."""
+import json
 import socket
 import ssl
 from dataclasses import dataclass
 
 WAIT_S = 20
+# One line each, as containers/image sends them.
+ACCEPT = [f"Accept: application/vnd.{x}+json" for x in (
+    "oci.image.manifest.v1", "docker.distribution.manifest.v2",
+    "docker.distribution.manifest.list.v2", "oci.image.index.v1")]
 
 
 @dataclass
@@ -19,9 +24,24 @@ class Answer:
     def all(self, name):
         return [v for k, v in self.headers if k.lower() == name.lower()]
 
+    @property
+    def code(self):
+        """The first code of an OCI error body."""
+        assert self.get("Content-Type", "").startswith("application/json"), self.headers
+        return json.loads(self.body)["errors"][0]["code"]
+
 
 class Ended(Exception):
     """No answer: the peer closed before a status line."""
+
+
+def tls_context(ca, tweak=None):
+    context = ssl.create_default_context(cafile=str(ca))
+    context.check_hostname = False
+    context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
+    if tweak:
+        tweak(context)
+    return context
 
 
 class Wire:
@@ -29,16 +49,13 @@ class Wire:
     "", "fin" (under TLS: without close_notify), "close_notify", "reset".
 
     TLS goes through memory: the ssl module's own sockets cannot tell a reset from an end."""
-    def __init__(self, address, ca=None, name="mirror.test", tweak=None, session=None):
+    def __init__(self, address, ca=None, name="mirror.test", tweak=None, session=None,
+                 context=None):
         self.sock = socket.create_connection(address, WAIT_S)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.end, self.rest, self.tls = "", b"", None
         if ca:
-            context = ssl.create_default_context(cafile=str(ca))
-            context.check_hostname = False
-            context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
-            if tweak:
-                tweak(context)
+            context = context or tls_context(ca, tweak)
             self.inward, self.outward = ssl.MemoryBIO(), ssl.MemoryBIO()
             self.tls = context.wrap_bio(self.inward, self.outward, server_hostname=name,
                                         session=session)
