@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * net/aead.h on intel-ipsec-mb, the engine of x86-64: 16-18 GB/s of AES-GCM a core with VAES.
+ *
+ * Its header and wolfSSL's define the same names, so this file includes nothing of wolfSSL.
+ */
+#include "net/aead.h"
+
+#if defined(__x86_64__) && !defined(AEAD_WOLFCRYPT)
+
+#include <errno.h>
+#include <intel-ipsec-mb.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+_Static_assert(IMB_VERSION_NUM >= 0x10300, "intel-ipsec-mb 1.3 or newer");
+
+struct aead_engine {
+	IMB_MGR *mgr;
+	char name[48];
+};
+
+static const char *arch_name(unsigned arch)
+{
+	switch (arch) {
+	case IMB_ARCH_NOAESNI: return "noaesni";
+	case IMB_ARCH_SSE: return "sse";
+	case IMB_ARCH_AVX: return "avx";
+	case IMB_ARCH_AVX2: return "avx2";
+	case IMB_ARCH_AVX512: return "avx512";
+	}
+	return "unknown";
+}
+
+struct aead_engine *aead_engine_new(void)
+{
+	struct aead_engine *e = calloc(1, sizeof(*e));
+	IMB_ARCH arch = IMB_ARCH_NONE;
+
+	if (!e)
+		return NULL;
+	e->mgr = alloc_mb_mgr(0);
+	if (!e->mgr) {
+		free(e);
+		return NULL;
+	}
+	init_mb_mgr_auto(e->mgr, &arch);
+	snprintf(e->name, sizeof(e->name), "ipsec-mb %s%s", arch_name(arch),
+		 e->mgr->features & IMB_FEATURE_VAES ? "-vaes" : "");
+	return e;
+}
+
+void aead_engine_free(struct aead_engine *e)
+{
+	if (!e)
+		return;
+	free_mb_mgr(e->mgr);
+	free(e);
+}
+
+const char *aead_engine_name(const struct aead_engine *e)
+{
+	return e->name;
+}
+
+enum { CHACHA_KEY = 32 };
+
+static size_t sched_bytes(enum aead_cipher c)
+{
+	size_t n = c == AEAD_CHACHA20_POLY1305 ? (size_t)CHACHA_KEY : sizeof(struct gcm_key_data);
+
+	return (n + 63) & ~(size_t)63;
+}
+
+int aead_key_init(struct aead_key *k, struct aead_engine *e, enum aead_cipher c, const uint8_t *key)
+{
+	*k = (struct aead_key){ .cipher = c, .sched = aligned_alloc(64, sched_bytes(c)) };
+	if (!k->sched)
+		return -ENOMEM;
+	switch (c) {
+	case AEAD_AES_128_GCM: IMB_AES128_GCM_PRE(e->mgr, key, k->sched); break;
+	case AEAD_AES_256_GCM: IMB_AES256_GCM_PRE(e->mgr, key, k->sched); break;
+	case AEAD_CHACHA20_POLY1305: memcpy(k->sched, key, CHACHA_KEY); break;
+	}
+	return 0;
+}
+
+void aead_key_fini(struct aead_key *k)
+{
+	if (!k->sched)
+		return;
+	explicit_bzero(k->sched, sched_bytes(k->cipher));
+	free(k->sched);
+	k->sched = NULL;
+}
+
+/* One message in hand, and what it is done with. */
+struct pass {
+	IMB_MGR *m;
+	const void *key;
+	const uint8_t *nonce;
+	const uint8_t *aad;
+	size_t aad_len;
+	const uint8_t *in;
+	size_t len;
+	uint8_t *out;
+};
+
+static void seal_128(const struct pass *p, const uint8_t *tail)
+{
+	struct gcm_context_data ctx;
+
+	if (!tail) {
+		IMB_AES128_GCM_ENC(p->m, p->key, &ctx, p->out, p->in, p->len, p->nonce, p->aad,
+				   p->aad_len, p->out + p->len, AEAD_TAG);
+		return;
+	}
+	IMB_AES128_GCM_INIT(p->m, p->key, &ctx, p->nonce, p->aad, p->aad_len);
+	IMB_AES128_GCM_ENC_UPDATE(p->m, p->key, &ctx, p->out, p->in, p->len);
+	IMB_AES128_GCM_ENC_UPDATE(p->m, p->key, &ctx, p->out + p->len, tail, 1);
+	IMB_AES128_GCM_ENC_FINALIZE(p->m, p->key, &ctx, p->out + p->len + 1, AEAD_TAG);
+}
+
+static void seal_256(const struct pass *p, const uint8_t *tail)
+{
+	struct gcm_context_data ctx;
+
+	if (!tail) {
+		IMB_AES256_GCM_ENC(p->m, p->key, &ctx, p->out, p->in, p->len, p->nonce, p->aad,
+				   p->aad_len, p->out + p->len, AEAD_TAG);
+		return;
+	}
+	IMB_AES256_GCM_INIT(p->m, p->key, &ctx, p->nonce, p->aad, p->aad_len);
+	IMB_AES256_GCM_ENC_UPDATE(p->m, p->key, &ctx, p->out, p->in, p->len);
+	IMB_AES256_GCM_ENC_UPDATE(p->m, p->key, &ctx, p->out + p->len, tail, 1);
+	IMB_AES256_GCM_ENC_FINALIZE(p->m, p->key, &ctx, p->out + p->len + 1, AEAD_TAG);
+}
+
+static void seal_chacha(const struct pass *p, const uint8_t *tail)
+{
+	struct chacha20_poly1305_context_data ctx;
+	size_t n = p->len;
+
+	IMB_CHACHA20_POLY1305_INIT(p->m, p->key, &ctx, p->nonce, p->aad, p->aad_len);
+	IMB_CHACHA20_POLY1305_ENC_UPDATE(p->m, p->key, &ctx, p->out, p->in, n);
+	if (tail)
+		IMB_CHACHA20_POLY1305_ENC_UPDATE(p->m, p->key, &ctx, p->out + n++, tail, 1);
+	IMB_CHACHA20_POLY1305_ENC_FINALIZE(p->m, &ctx, p->out + n, AEAD_TAG);
+	explicit_bzero(&ctx, sizeof(ctx));
+}
+
+void aead_seal(struct aead_engine *e, const struct aead_key *k, const uint8_t nonce[AEAD_NONCE],
+	       const uint8_t *aad, size_t aad_len, const uint8_t *in, size_t len, int tail,
+	       uint8_t *out)
+{
+	const uint8_t type = (uint8_t)tail;
+	const struct pass p = {
+		.m = e->mgr,
+		.key = k->sched,
+		.nonce = nonce,
+		.aad = aad,
+		.aad_len = aad_len,
+		.in = in,
+		.len = len,
+		.out = out,
+	};
+
+	assert(k->sched != NULL);
+	switch (k->cipher) {
+	case AEAD_AES_128_GCM: seal_128(&p, tail < 0 ? NULL : &type); break;
+	case AEAD_AES_256_GCM: seal_256(&p, tail < 0 ? NULL : &type); break;
+	case AEAD_CHACHA20_POLY1305: seal_chacha(&p, tail < 0 ? NULL : &type); break;
+	}
+}
+
+static void open_chacha(const struct pass *p, uint8_t tag[AEAD_TAG])
+{
+	struct chacha20_poly1305_context_data ctx;
+
+	IMB_CHACHA20_POLY1305_INIT(p->m, p->key, &ctx, p->nonce, p->aad, p->aad_len);
+	IMB_CHACHA20_POLY1305_DEC_UPDATE(p->m, p->key, &ctx, p->out, p->in, p->len);
+	IMB_CHACHA20_POLY1305_DEC_FINALIZE(p->m, &ctx, tag, AEAD_TAG);
+	explicit_bzero(&ctx, sizeof(ctx));
+}
+
+/* In constant time. */
+static bool tags_equal(const uint8_t *a, const uint8_t *b)
+{
+	uint8_t differ = 0;
+
+	for (unsigned i = 0; i < AEAD_TAG; i++)
+		differ |= a[i] ^ b[i];
+	return differ == 0;
+}
+
+bool aead_open(struct aead_engine *e, const struct aead_key *k, const uint8_t nonce[AEAD_NONCE],
+	       const uint8_t *aad, size_t aad_len, const uint8_t *in, size_t len, uint8_t *out)
+{
+	const struct pass p = {
+		.m = e->mgr,
+		.key = k->sched,
+		.nonce = nonce,
+		.aad = aad,
+		.aad_len = aad_len,
+		.in = in,
+		.len = len,
+		.out = out,
+	};
+	struct gcm_context_data ctx;
+	uint8_t tag[AEAD_TAG];
+
+	assert(k->sched != NULL);
+	switch (k->cipher) {
+	case AEAD_AES_128_GCM:
+		IMB_AES128_GCM_DEC(p.m, p.key, &ctx, out, in, len, nonce, aad, aad_len, tag,
+				   AEAD_TAG);
+		break;
+	case AEAD_AES_256_GCM:
+		IMB_AES256_GCM_DEC(p.m, p.key, &ctx, out, in, len, nonce, aad, aad_len, tag,
+				   AEAD_TAG);
+		break;
+	case AEAD_CHACHA20_POLY1305: open_chacha(&p, tag); break;
+	}
+	if (tags_equal(tag, in + len))
+		return true;
+	explicit_bzero(out, len);
+	return false;
+}
+
+#endif
