@@ -30,7 +30,7 @@ BUILD_PKGS := build-essential pkg-config liburing-dev libinih-dev libc-ares-dev 
               xz-utils util-linux
 CHECK_PKGS := python3 git
 TEST_PKGS  := $(CHECK_PKGS) clang-format python3-pytest curl openssl docker-registry skopeo podman \
-              containerd docker.io apache2-utils nghttp2-client wrk jq nginx-light|nginx
+              containerd docker.io apache2-utils nghttp2-client wrk jq zstd nginx-light|nginx
 DEMO_PKGS  := python3 curl openssl docker-registry skopeo apache2-utils nginx-light|nginx
 RUN_PKGS   := openssl ca-certificates
 FUZZ_PKGS  := clang libclang-rt-14-dev|libclang-rt-19-dev
