@@ -13,7 +13,7 @@
 
 enum { UNITS_TEXT_MAX = 24 }; /* 20 digits, a unit of 2, NUL */
 
-/* Decimal digits alone.  Like the next two: false and *n untouched when it is none, or too large. */
+/* Digits alone.  Like the next two: false, and *n as it was, when it is none or too large. */
 bool units_parse_uint(struct slice text, uint64_t *n) must_check;
 /* ms, s, m, h, d; the unit may be left out only for 0. */
 bool units_parse_ms(struct slice text, uint64_t *ms) must_check;

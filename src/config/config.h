@@ -5,7 +5,7 @@
  * table in schema.c; conf/sluice.ini is the reference for people.
  *
  * Invariants
- *  1. Nothing changes after config_load() gave it; any thread may read it while it holds a reference.
+ *  1. Nothing changes after config_load(); any thread that holds a reference may read it.
  *  2. Every string and array belongs to the config and lives as long as it.
  *  3. Host names (hosts, upstream.host, realms, mirror names) are lower case, without a final dot;
  *     paths are absolute.
@@ -160,8 +160,9 @@ struct config *config_ref(struct config *c);
 void config_unref(struct config *c);
 
 /*
- * May the credentials of this mirror be sent to the token server at <host> (no port)?  Its upstream's
- * own host, the one known for that upstream (auth.docker.io for registry-1.docker.io), those of `realm`.
+ * May the credentials of this mirror be sent to the token server at <host> (no port)?  That is its
+ * upstream's own host, the one known for it (auth.docker.io for registry-1.docker.io), and those of
+ * the key `realm`.
  */
 bool config_realm_ok(const struct conf_mirror *m, struct slice host);
 

@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* What no single value can tell: defaults, what is missing, what contradicts, what is not there. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "config/draft.h"
+#include "config/files.h"
+#include "config/known.h"
+#include "config/value.h"
+
+static void set_default(struct draft *d, struct draft_section *s, const struct schema_key *k)
+{
+	char why[VALUE_WHY_MAX];
+	bool ok;
+
+	if (!k->by_default)
+		return;
+	ok = value_store(k, slice_of(k->by_default), s->data, &d->c->arena, why);
+	assert(ok);
+}
+
+static void check_keys(struct draft *d, struct draft_section *s, bool look_at_files)
+{
+	for (unsigned i = 0; i < schema_keys_count; i++) {
+		const struct schema_key *k = &schema_keys[i];
+		const char *value, *why;
+
+		if (k->section != s->section)
+			continue;
+		if (!s->lines[i])
+			set_default(d, s, k);
+		if (!s->lines[i] && k->required)
+			draft_error(d, s->line, "%s: must have a '%s': %s", draft_title(s).text,
+				    k->key, k->help);
+		if (!k->check || !look_at_files)
+			continue;
+		value = *(const char *const *)schema_field(k, s->data);
+		why = value ? k->check(value) : NULL;
+		if (why)
+			draft_error_value(d, s, k, s->lines[i], slice_of(value), why);
+	}
+}
+
+static void finish_server(struct conf_server *sv)
+{
+	if (!sv->access_log) /* its value was refused */
+		return;
+	sv->access = sv->access_log[0] == '/'             ? ACCESS_FILE
+		     : strcmp(sv->access_log, "off") == 0 ? ACCESS_OFF
+							  : ACCESS_STDOUT;
+}
+
+static void default_upstream(struct draft *d, const struct draft_section *s, struct conf_mirror *m)
+{
+	const struct known_registry *r = known_by_name(m->name);
+	char url[64];
+	bool ok;
+
+	if (!r) {
+		draft_error(d, s->line,
+			    "%s: must have an 'upstream = https://...': it is no registry "
+			    "whose upstream is known",
+			    draft_title(s).text);
+		return;
+	}
+	snprintf(url, sizeof(url), "https://%s", r->host);
+	ok = value_url(slice_of(url), &m->upstream, &d->c->arena);
+	assert(ok);
+}
+
+/* Its own host and the known one first: see config_realm_ok(). */
+static void finish_realms(struct arena *a, struct conf_mirror *m)
+{
+	const struct known_registry *r = known_by_host(m->upstream.host);
+	struct conf_names more = m->realms;
+
+	m->realms = (struct conf_names){ 0 };
+	value_add_name(&m->realms, m->upstream.host, a);
+	if (r && r->realm)
+		value_add_name(&m->realms, r->realm, a);
+	for (unsigned i = 0; i < more.count; i++)
+		value_add_name(&m->realms, more.v[i], a);
+}
+
+static void read_credentials(struct draft *d, const struct draft_section *s, struct conf_mirror *m)
+{
+	const char *why =
+		files_read_credentials(m->credentials, d->c->server.user, &m->user, &m->password);
+	const struct schema_key *k = schema_find(SECTION_MIRROR, SLICE("credentials"));
+
+	if (why)
+		draft_error_value(d, s, k, draft_line(s, "credentials"), slice_of(m->credentials),
+				  why);
+}
+
+static void finish_mirror(struct draft *d, const struct draft_section *s, bool look_at_files)
+{
+	struct conf_mirror *m = s->data;
+	unsigned line = draft_line(s, "upstream");
+
+	m->name = s->name;
+	if (!line)
+		default_upstream(d, s, m);
+	if (m->upstream.text)
+		finish_realms(&d->c->arena, m);
+	if (m->upstream.text && !m->upstream.https)
+		draft_warning(d, line,
+			      "%s upstream = %s: without TLS anybody on the way can change tags%s",
+			      draft_title(s).text, m->upstream.text,
+			      m->credentials ? " and read the credentials" : "");
+	if (m->credentials && look_at_files)
+		read_credentials(d, s, m);
+}
+
+/* Moves the structs of one kind of section into one array. */
+static void *collect(struct draft *d, enum section section, unsigned *count)
+{
+	size_t bytes = schema_sections[section].bytes;
+	char *all;
+	unsigned n = 0;
+
+	for (struct draft_section *s = d->first; s; s = s->next)
+		n += s->section == section;
+	all = arena_alloc(&d->c->arena, n * bytes);
+	assert(all != NULL);
+	*count = n;
+	n = 0;
+	for (struct draft_section *s = d->first; s; s = s->next)
+		if (s->section == section)
+			memcpy(all + bytes * n++, s->data, bytes);
+	return all;
+}
+
+/* One thing that may be claimed once: a host name or an address. */
+struct claim {
+	const void *what;
+	size_t bytes;
+	const char *text;
+	const struct draft_section *by;
+	const char *key;
+	unsigned order;
+};
+
+struct claims {
+	struct claim *v;
+	unsigned count;
+	unsigned cap;
+};
+
+static void add_claim(struct claims *cs, struct claim c)
+{
+	if (cs->count == cs->cap) {
+		cs->cap = cs->cap ? 2 * cs->cap : 64;
+		cs->v = reallocarray(cs->v, cs->cap, sizeof(cs->v[0]));
+		assert(cs->v != NULL);
+	}
+	c.order = cs->count;
+	cs->v[cs->count++] = c;
+}
+
+static bool same_claim(const struct claim *a, const struct claim *b)
+{
+	return a->bytes == b->bytes && memcmp(a->what, b->what, a->bytes) == 0;
+}
+
+/* By what is claimed, then by the file's order. */
+static int compare_claims(const void *pa, const void *pb)
+{
+	const struct claim *a = pa, *b = pb;
+
+	if (a->bytes != b->bytes)
+		return a->bytes < b->bytes ? -1 : 1;
+	if (!same_claim(a, b))
+		return memcmp(a->what, b->what, a->bytes);
+	return a->order < b->order ? -1 : 1;
+}
+
+static void check_claims(struct draft *d, struct claims *cs, const char *why)
+{
+	if (cs->count)
+		qsort(cs->v, cs->count, sizeof(cs->v[0]), compare_claims);
+	for (unsigned i = 1; i < cs->count; i++) {
+		const struct claim *a = &cs->v[i - 1], *b = &cs->v[i];
+
+		if (same_claim(a, b))
+			draft_error(d, draft_line(b->by, b->key),
+				    "%s %s = %s: is taken by %s %s "
+				    "already: %s",
+				    draft_title(b->by).text, b->key, b->text,
+				    draft_title(a->by).text, a->key, why);
+	}
+	free(cs->v);
+}
+
+static void claim_hosts(struct claims *cs, const struct draft_section *s,
+			const struct conf_names *names)
+{
+	for (unsigned i = 0; i < names->count; i++)
+		add_claim(cs, (struct claim){ names->v[i], strlen(names->v[i]), names->v[i], s,
+					      "host", 0 });
+}
+
+static void check_hosts(struct draft *d)
+{
+	struct claims cs = { 0 };
+
+	claim_hosts(&cs, d->single[SECTION_SERVER], &d->c->server.hosts);
+	for (struct draft_section *s = d->first; s; s = s->next)
+		if (s->section == SECTION_MIRROR)
+			claim_hosts(&cs, s, &((struct conf_mirror *)s->data)->hosts);
+	check_claims(d, &cs, "a name leads to one mirror, or to all as a name of [server]");
+}
+
+static void claim_addrs(struct claims *cs, const struct draft_section *s, const char *key,
+			const struct conf_addrs *addrs)
+{
+	for (unsigned i = 0; i < addrs->count; i++)
+		add_claim(cs, (struct claim){ &addrs->v[i].sa, addrs->v[i].len, addrs->v[i].text, s,
+					      key, 0 });
+}
+
+/* The kernel would not tell: the workers' sockets share their ports (SO_REUSEPORT). */
+static void check_addrs(struct draft *d)
+{
+	const struct draft_section *s = d->single[SECTION_SERVER];
+	const struct conf_server *sv = &d->c->server;
+	struct claims cs = { 0 };
+
+	claim_addrs(&cs, s, "https", &sv->https);
+	claim_addrs(&cs, s, "http", &sv->http);
+	claim_addrs(&cs, s, "plain", &sv->plain);
+	claim_addrs(&cs, s, "admin", &sv->admin);
+	check_claims(d, &cs, "each listener needs an address of its own");
+}
+
+static void check_whole(struct draft *d)
+{
+	const struct draft_section *s = d->single[SECTION_SERVER];
+	unsigned https = draft_line(s, "https");
+
+	if (!https && !draft_line(s, "plain"))
+		draft_error(d, s->line,
+			    "[server]: must have 'https' or 'plain', or nobody can pull; "
+			    "such as https = 0.0.0.0:443 [::]:443");
+	if (https && d->c->certs_count == 0)
+		draft_error(d, https,
+			    "[server] https: needs a certificate; add [certificate main] "
+			    "with 'chain' and 'key'");
+	if (d->c->mirrors_count == 0)
+		draft_error(d, 0, "there is no mirror; add [mirror docker.io]");
+}
+
+void draft_check(struct draft *d, bool look_at_files)
+{
+	for (struct draft_section *s = d->first; s; s = s->next)
+		check_keys(d, s, look_at_files);
+	finish_server(&d->c->server);
+	for (struct draft_section *s = d->first; s; s = s->next) {
+		if (s->section == SECTION_MIRROR)
+			finish_mirror(d, s, look_at_files);
+		if (s->section == SECTION_CERTIFICATE)
+			((struct conf_cert *)s->data)->name = s->name;
+	}
+	d->c->certs = collect(d, SECTION_CERTIFICATE, &d->c->certs_count);
+	d->c->mirrors = collect(d, SECTION_MIRROR, &d->c->mirrors_count);
+	check_hosts(d);
+	check_addrs(d);
+	check_whole(d);
+}

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "config/config.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "config/draft.h"
+#include "config/files.h"
+
+enum {
+	/*
+	 * What a file of CONFIG_FILE_MAX bytes can take at most: a list item of two bytes becomes a
+	 * string of 16 and up to 4 * 48 of array, of which an arena frees nothing while it grows.
+	 */
+	CONFIG_ARENA_MAX = 160 * 1024 * 1024,
+	ERRORS_ARENA_MAX = 2 * CONFIG_MESSAGES_MAX * 8 * 1024,
+};
+
+static struct config *config_new(void)
+{
+	struct config *c = calloc(1, sizeof(*c));
+
+	assert(c != NULL);
+	arena_init(&c->arena, CONFIG_ARENA_MAX);
+	c->refs = 1;
+	return c;
+}
+
+static void wipe(char *secret)
+{
+	if (secret)
+		explicit_bzero(secret, strlen(secret));
+	free(secret);
+}
+
+static void config_free(struct config *c)
+{
+	for (unsigned i = 0; i < c->mirrors_count; i++) {
+		wipe(c->mirrors[i].user);
+		wipe(c->mirrors[i].password);
+	}
+	arena_fini(&c->arena);
+	free(c);
+}
+
+struct config *config_ref(struct config *c)
+{
+	unsigned before = __atomic_fetch_add(&c->refs, 1, __ATOMIC_RELAXED);
+
+	assert(before > 0);
+	return c;
+}
+
+void config_unref(struct config *c)
+{
+	unsigned before = __atomic_fetch_sub(&c->refs, 1, __ATOMIC_ACQ_REL);
+
+	assert(before > 0);
+	if (before == 1)
+		config_free(c);
+}
+
+void config_errors_fini(struct config_errors *errs)
+{
+	arena_fini(&errs->arena);
+	*errs = (struct config_errors){ 0 };
+}
+
+static int make(const char *name, struct slice text, bool look_at_files, struct config **out,
+		struct config_errors *errs)
+{
+	struct config *c = config_new();
+	struct draft d;
+
+	draft_init(&d, name, c, errs);
+	draft_read(&d, text);
+	draft_check(&d, look_at_files);
+	draft_fini(&d);
+	if (errs->errors.count == 0) {
+		*out = c;
+		return 0;
+	}
+	config_unref(c);
+	return -EINVAL;
+}
+
+static void errors_init(struct config_errors *errs)
+{
+	*errs = (struct config_errors){ 0 };
+	arena_init(&errs->arena, ERRORS_ARENA_MAX);
+}
+
+static int refuse(struct config_errors *errs, const char *name, const char *why)
+{
+	errs->errors.text[0] = arena_printf(&errs->arena, "%s: %s", name, why);
+	assert(errs->errors.text[0] != NULL);
+	errs->errors.count = 1;
+	return -EINVAL;
+}
+
+int config_parse(const char *name, struct slice text, struct config **out,
+		 struct config_errors *errs)
+{
+	*out = NULL;
+	errors_init(errs);
+	if (text.len > CONFIG_FILE_MAX)
+		return refuse(errs, name, "is larger than 1 MiB");
+	return make(name, text, false, out, errs);
+}
+
+int config_load(const char *path, struct config **out, struct config_errors *errs)
+{
+	char *mem = NULL;
+	ssize_t n;
+	int err;
+
+	*out = NULL;
+	errors_init(errs);
+	n = files_read(path, CONFIG_FILE_MAX, &mem);
+	if (n == -EFBIG)
+		return refuse(errs, path, "is larger than 1 MiB");
+	if (n < 0)
+		return refuse(errs, path, err_text((int)n));
+	err = make(path, (struct slice){ mem, (size_t)n }, true, out, errs);
+	free(mem);
+	return err;
+}
+
+bool config_realm_ok(const struct conf_mirror *m, struct slice host)
+{
+	for (unsigned i = 0; i < m->realms.count; i++)
+		if (slice_ieq(host, slice_of(m->realms.v[i])))
+			return true;
+	return false;
+}

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* The effective configuration as an INI file: read again, it gives the same configuration. */
+#include <inttypes.h>
+
+#include "base/units.h"
+#include "config/schema.h"
+
+/* One item a line, because lines have a bound. */
+static bool print_lead(const struct schema_key *k, unsigned i, struct buf *out)
+{
+	return i ? buf_append(out, SLICE("\t")) : buf_printf(out, "%s = ", k->key);
+}
+
+static bool print_addrs(const struct schema_key *k, const struct conf_addrs *list, struct buf *out)
+{
+	for (unsigned i = 0; i < list->count; i++)
+		if (!print_lead(k, i, out) || !buf_printf(out, "%s\n", list->v[i].text))
+			return false;
+	return true;
+}
+
+static bool print_names(const struct schema_key *k, const struct conf_names *list, struct buf *out)
+{
+	for (unsigned i = 0; i < list->count; i++) {
+		/* A literal IPv6 address lost its brackets when it was read as a host. */
+		bool bare = k->type == VALUE_HOSTS && strchr(list->v[i], ':');
+
+		if (!print_lead(k, i, out) ||
+		    !buf_printf(out, "%s%s%s\n", bare ? "[" : "", list->v[i], bare ? "]" : ""))
+			return false;
+	}
+	return true;
+}
+
+static bool print_string(const struct schema_key *k, const char *text, struct buf *out)
+{
+	return !text || buf_printf(out, "%s = %s\n", k->key, text);
+}
+
+static bool print_number(const struct schema_key *k, uint64_t n, struct buf *out)
+{
+	char text[UNITS_TEXT_MAX];
+
+	if (k->type == VALUE_AUTO && n == 0)
+		return print_string(k, "auto", out);
+	if (k->type == VALUE_MS)
+		units_format_ms(n, text);
+	else if (k->type == VALUE_BYTES)
+		units_format_bytes(n, text);
+	else
+		return buf_printf(out, "%s = %" PRIu64 "\n", k->key, n);
+	return print_string(k, text, out);
+}
+
+static bool print_choice(const struct schema_key *k, unsigned index, struct buf *out)
+{
+	struct slice rest = slice_of(k->choices), word;
+
+	do
+		word = slice_cut(&rest, ' ');
+	while (index--);
+	return buf_printf(out, "%s = %.*s\n", k->key, SLICE_FMT(word));
+}
+
+static bool print_key(const struct schema_key *k, const void *section, struct buf *out)
+{
+	const void *field = schema_field(k, section);
+
+	switch (k->type) {
+	case VALUE_ADDRS: return print_addrs(k, field, out);
+	case VALUE_HOSTS:
+	case VALUE_SERVERS: return print_names(k, field, out);
+	case VALUE_URL: return print_string(k, ((const struct conf_upstream *)field)->text, out);
+	case VALUE_PATH:
+	case VALUE_LOG:
+	case VALUE_HSTS:
+	case VALUE_USER: return print_string(k, *(const char *const *)field, out);
+	case VALUE_AUTO:
+	case VALUE_COUNT:
+	case VALUE_MS:
+	case VALUE_BYTES: return print_number(k, *(const uint64_t *)field, out);
+	case VALUE_BOOL: return print_string(k, *(const bool *)field ? "yes" : "no", out);
+	case VALUE_CHOICE: return print_choice(k, *(const unsigned *)field, out);
+	}
+	unreachable("a value of no type");
+}
+
+static bool print_section(enum section section, const char *name, const void *data, struct buf *out)
+{
+	if (!buf_printf(out, "[%s%s%s]\n", schema_sections[section].name, name ? " " : "",
+			name ? name : ""))
+		return false;
+	for (unsigned i = 0; i < schema_keys_count; i++)
+		if (schema_keys[i].section == section && !print_key(&schema_keys[i], data, out))
+			return false;
+	return true;
+}
+
+bool config_dump(const struct config *c, struct buf *out)
+{
+	if (!print_section(SECTION_SERVER, NULL, &c->server, out))
+		return false;
+	for (unsigned i = 0; i < c->certs_count; i++)
+		if (!print_section(SECTION_CERTIFICATE, c->certs[i].name, &c->certs[i], out))
+			return false;
+	if (!print_section(SECTION_CACHE, NULL, &c->cache, out) ||
+	    !print_section(SECTION_RESOLVER, NULL, &c->resolver, out))
+		return false;
+	for (unsigned i = 0; i < c->mirrors_count; i++)
+		if (!print_section(SECTION_MIRROR, c->mirrors[i].name, &c->mirrors[i], out))
+			return false;
+	return true;
+}

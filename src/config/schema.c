@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "config/schema.h"
+
+#include "config/files.h"
+
+const struct schema_section schema_sections[SECTION_COUNT] = {
+	[SECTION_SERVER] = { "server", false, sizeof(struct conf_server) },
+	[SECTION_CERTIFICATE] = { "certificate", true, sizeof(struct conf_cert) },
+	[SECTION_CACHE] = { "cache", false, sizeof(struct conf_cache) },
+	[SECTION_RESOLVER] = { "resolver", false, sizeof(struct conf_resolver) },
+	[SECTION_MIRROR] = { "mirror", true, sizeof(struct conf_mirror) },
+};
+
+enum {
+	SECOND = 1000,
+	MINUTE = 60 * SECOND,
+	HOUR = 60 * MINUTE,
+};
+#define DAY (24ull * HOUR)
+#define MIB (1024ull * 1024)
+#define TIB (MIB * 1024 * 1024)
+
+#define SERVER(f) SECTION_SERVER, .at = offsetof(struct conf_server, f)
+#define CERT(f) SECTION_CERTIFICATE, .at = offsetof(struct conf_cert, f)
+#define CACHE(f) SECTION_CACHE, .at = offsetof(struct conf_cache, f)
+#define RESOLVER(f) SECTION_RESOLVER, .at = offsetof(struct conf_resolver, f)
+#define MIRROR(f) SECTION_MIRROR, .at = offsetof(struct conf_mirror, f)
+#define RANGE(least, most) .min = (least), .max = (most)
+
+/* clang-format off */
+const struct schema_key schema_keys[] = {
+	{ SERVER(https), .key = "https", .type = VALUE_ADDRS,
+	  .help = "addresses of the mirror by TLS" },
+	{ SERVER(http), .key = "http", .type = VALUE_ADDRS,
+	  .help = "addresses that redirect to https and serve acme_webroot" },
+	{ SERVER(plain), .key = "plain", .type = VALUE_ADDRS,
+	  .help = "addresses of the mirror without TLS, for use behind a balancer" },
+	{ SERVER(admin), .key = "admin", .type = VALUE_ADDRS,
+	  .help = "addresses of /healthz and /metrics" },
+	{ SERVER(hosts), .key = "host", .type = VALUE_HOSTS, .reloadable = true,
+	  .help = "names at which every mirror is reachable, by ?ns= or by path" },
+	{ SERVER(workers), .key = "workers", .type = VALUE_AUTO, RANGE(1, 1024),
+	  .by_default = "auto",
+	  .help = "threads that serve; auto is one per core that the process may use" },
+	{ SERVER(user), .key = "user", .type = VALUE_USER, .check = files_check_user,
+	  .help = "user to become after the addresses are bound; absent: no change" },
+	{ SERVER(hsts), .key = "hsts", .type = VALUE_HSTS, .reloadable = true,
+	  .help = "the Strict-Transport-Security header; absent: none" },
+	{ SERVER(acme_webroot), .key = "acme_webroot", .type = VALUE_PATH, .reloadable = true,
+	  .check = files_check_folder,
+	  .help = "folder served by http under /.well-known/acme-challenge/" },
+	{ SERVER(access_log), .key = "access_log", .type = VALUE_LOG, .by_default = "stdout",
+	  .check = files_check_log,
+	  .help = "one line per request: stdout, off, or a file" },
+	{ SERVER(access_format), .key = "access_format", .type = VALUE_CHOICE,
+	  .choices = "combined json", .by_default = "combined",
+	  .help = "shape of the access log's lines" },
+	{ SERVER(log_level), .key = "log_level", .type = VALUE_CHOICE, .reloadable = true,
+	  .choices = "error warn info debug", .by_default = "info",
+	  .help = "how much the event log on stderr says" },
+	{ SERVER(conns_max), .key = "conns_max", .type = VALUE_COUNT, RANGE(16, 1000000),
+	  .by_default = "16384",
+	  .help = "client connections at once, in all" },
+	{ SERVER(handshake_timeout_ms), .key = "handshake_timeout", .type = VALUE_MS,
+	  RANGE(SECOND, HOUR), .by_default = "10s", .reloadable = true,
+	  .help = "time for a TLS handshake" },
+	{ SERVER(header_timeout_ms), .key = "header_timeout", .type = VALUE_MS,
+	  RANGE(SECOND, HOUR), .by_default = "15s", .reloadable = true,
+	  .help = "time for the head of a request, from its first byte" },
+	{ SERVER(idle_timeout_ms), .key = "idle_timeout", .type = VALUE_MS,
+	  RANGE(SECOND, HOUR), .by_default = "75s", .reloadable = true,
+	  .help = "time a connection may wait for its next request" },
+	{ SERVER(send_timeout_ms), .key = "send_timeout", .type = VALUE_MS,
+	  RANGE(SECOND, HOUR), .by_default = "60s", .reloadable = true,
+	  .help = "time a client may take no byte of an answer" },
+	{ SERVER(drain_timeout_ms), .key = "drain_timeout", .type = VALUE_MS,
+	  RANGE(0, HOUR), .by_default = "30s", .reloadable = true,
+	  .help = "time that transfers have to finish after SIGTERM" },
+
+	{ CERT(chain), .key = "chain", .type = VALUE_PATH, .required = true, .reloadable = true,
+	  .check = files_check_readable,
+	  .help = "PEM file: the certificate, then those that lead to its root" },
+	{ CERT(key), .key = "key", .type = VALUE_PATH, .required = true, .reloadable = true,
+	  .check = files_check_readable,
+	  .help = "PEM file: the private key" },
+
+	{ CACHE(path), .key = "path", .type = VALUE_PATH, .by_default = "/var/cache/sluice",
+	  .check = files_check_new_folder,
+	  .help = "folder of the cached blobs; made if it is not there" },
+	{ CACHE(size_bytes), .key = "size", .type = VALUE_BYTES, RANGE(64 * MIB, 1024 * TIB),
+	  .by_default = "40G", .reloadable = true,
+	  .help = "bytes that the cache may hold; the blobs unused for longest go first" },
+	{ CACHE(free_bytes), .key = "free", .type = VALUE_BYTES, RANGE(0, 1024 * TIB),
+	  .by_default = "2G", .reloadable = true,
+	  .help = "floor of free space on the file system" },
+
+	{ RESOLVER(nameservers), .key = "nameservers", .type = VALUE_SERVERS, .reloadable = true,
+	  .help = "name servers; absent: the system's; /etc/hosts is always honoured" },
+	{ RESOLVER(family), .key = "family", .type = VALUE_CHOICE, .choices = "any v4 v6",
+	  .by_default = "any", .reloadable = true,
+	  .help = "addresses to use of upstreams" },
+
+	{ MIRROR(hosts), .key = "host", .type = VALUE_HOSTS, .reloadable = true,
+	  .help = "names of this mirror alone" },
+	{ MIRROR(upstream), .key = "upstream", .type = VALUE_URL, .reloadable = true,
+	  .help = "where the images come from; known for the public registries" },
+	{ MIRROR(ca), .key = "ca", .type = VALUE_PATH, .reloadable = true,
+	  .check = files_check_readable,
+	  .help = "PEM file: trust roots for this upstream beside the system's" },
+	{ MIRROR(credentials), .key = "credentials", .type = VALUE_PATH, .reloadable = true,
+	  .help = "file of one line user:password, readable by its owner alone" },
+	{ MIRROR(realms), .key = "realm", .type = VALUE_HOSTS, .reloadable = true,
+	  .help = "more token servers that may be given the credentials" },
+	{ MIRROR(private), .key = "private", .type = VALUE_BOOL, .by_default = "no",
+	  .reloadable = true,
+	  .help = "yes: upstream, token server and redirects may have private addresses" },
+	{ MIRROR(tag_fresh_ms), .key = "tag_fresh", .type = VALUE_MS,
+	  RANGE(0, 365 * DAY), .by_default = "60s", .reloadable = true,
+	  .help = "how long a tag's answer is used without asking upstream" },
+	{ MIRROR(connect_timeout_ms), .key = "connect_timeout", .type = VALUE_MS,
+	  RANGE(100, HOUR), .by_default = "10s", .reloadable = true,
+	  .help = "time to connect to upstream, TLS included" },
+	{ MIRROR(first_byte_timeout_ms), .key = "first_byte_timeout", .type = VALUE_MS,
+	  RANGE(100, HOUR), .by_default = "30s", .reloadable = true,
+	  .help = "time upstream has to begin its answer" },
+	{ MIRROR(idle_timeout_ms), .key = "idle_timeout", .type = VALUE_MS,
+	  RANGE(100, HOUR), .by_default = "30s", .reloadable = true,
+	  .help = "time upstream may send no byte of a body" },
+};
+/* clang-format on */
+
+const unsigned schema_keys_count = countof(schema_keys);
+_Static_assert(countof(schema_keys) <= SCHEMA_KEYS_MAX, "a draft has a line number for each key");
+
+const void *schema_field(const struct schema_key *k, const void *section)
+{
+	return (const char *)section + k->at;
+}
+
+const struct schema_key *schema_find(enum section section, struct slice key)
+{
+	for (unsigned i = 0; i < schema_keys_count; i++)
+		if (schema_keys[i].section == section &&
+		    slice_eq(key, slice_of(schema_keys[i].key)))
+			return &schema_keys[i];
+	return NULL;
+}
+
+/* Levenshtein; anything too long to be a slip of the pen is far away. */
+static unsigned distance(struct slice a, struct slice b)
+{
+	enum { LEN_MAX = 24, FAR = 99 };
+	unsigned row[LEN_MAX + 1];
+
+	if (a.len > LEN_MAX || b.len > LEN_MAX)
+		return FAR;
+	for (unsigned j = 0; j <= b.len; j++)
+		row[j] = j;
+	for (unsigned i = 0; i < a.len; i++) {
+		unsigned diagonal = row[0];
+
+		row[0] = i + 1;
+		for (unsigned j = 0; j < b.len; j++) {
+			unsigned best = diagonal + (a.ptr[i] != b.ptr[j]);
+
+			diagonal = row[j + 1];
+			if (row[j] + 1 < best)
+				best = row[j] + 1;
+			if (row[j + 1] + 1 < best)
+				best = row[j + 1] + 1;
+			row[j + 1] = best;
+		}
+	}
+	return row[b.len];
+}
+
+/* Keeps the nearer one of <best> and <word>; a word is near when two edits make it. */
+static const char *nearer(struct slice text, const char *best, const char *word)
+{
+	unsigned d = distance(text, slice_of(word));
+
+	/* "key" is two edits away from "ca": that is no slip. */
+	if (d > 2 || d * 2 > strlen(word))
+		return best;
+	return best && distance(text, slice_of(best)) <= d ? best : word;
+}
+
+const char *schema_guess_key(enum section section, struct slice key)
+{
+	const char *best = NULL;
+
+	for (unsigned i = 0; i < schema_keys_count; i++)
+		if (schema_keys[i].section == section)
+			best = nearer(key, best, schema_keys[i].key);
+	return best;
+}
+
+const char *schema_guess_section(struct slice name)
+{
+	const char *best = NULL;
+
+	for (unsigned i = 0; i < SECTION_COUNT; i++)
+		best = nearer(name, best, schema_sections[i].name);
+	return best;
+}

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * What may stand in the configuration: one table of all keys.  Parsing, defaults, the search for
+ * unknown keys and the dump walk it; a test holds conf/sluice.ini against it.  To add a key: a
+ * field in config.h, a row here, a paragraph in conf/sluice.ini.
+ */
+#pragma once
+
+#include "config/config.h"
+
+enum section {
+	SECTION_SERVER,
+	SECTION_CERTIFICATE,
+	SECTION_CACHE,
+	SECTION_RESOLVER,
+	SECTION_MIRROR,
+	SECTION_COUNT
+};
+
+struct schema_section {
+	const char *name;
+	bool named;   /* "[mirror docker.io]": several, each with a name of its own */
+	size_t bytes; /* of its struct in config.h */
+};
+extern const struct schema_section schema_sections[SECTION_COUNT];
+
+/* In brackets: the field. */
+enum value_type {
+	VALUE_ADDRS,   /* IP:port ... (struct conf_addrs) */
+	VALUE_HOSTS,   /* host names without port ... (struct conf_names) */
+	VALUE_SERVERS, /* IP or IP:port ... (struct conf_names) */
+	VALUE_URL,     /* http[s]://host[:port] (struct conf_upstream) */
+	VALUE_PATH,    /* absolute (const char *) */
+	VALUE_LOG,     /* stdout, off, absolute path (const char *) */
+	VALUE_HSTS,    /* (const char *) */
+	VALUE_USER,    /* (const char *) */
+	VALUE_AUTO,    /* auto is 0, or a number (uint64_t) */
+	VALUE_COUNT,   /* a number (uint64_t) */
+	VALUE_MS,      /* (uint64_t) */
+	VALUE_BYTES,   /* (uint64_t) */
+	VALUE_BOOL,    /* yes, no (bool) */
+	VALUE_CHOICE,  /* index in .choices (an enum) */
+};
+
+struct schema_key {
+	enum section section;
+	const char *key;
+	enum value_type type;
+	size_t at; /* of the field in the section's struct */
+	uint64_t min;
+	uint64_t max;
+	const char *choices;    /* VALUE_CHOICE: words with one space between */
+	const char *by_default; /* NULL: none, the field stays zero */
+	bool required;
+	bool reloadable; /* may change without a restart */
+	/* Is what the value names there?  NULL: yes; else what is wrong, in static words. */
+	const char *(*check)(const char *value);
+	const char *help;
+};
+enum { SCHEMA_KEYS_MAX = 48 };
+extern const struct schema_key schema_keys[];
+extern const unsigned schema_keys_count;
+
+/* NULL: there is none. */
+const struct schema_key *schema_find(enum section section, struct slice key);
+/* The key of that section which was probably meant, or NULL. */
+const char *schema_guess_key(enum section section, struct slice key);
+/* The section which was probably meant, or NULL. */
+const char *schema_guess_section(struct slice name);
+
+/* The field of <k> in a section's struct. */
+const void *schema_field(const struct schema_key *k, const void *section);

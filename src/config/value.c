@@ -1,0 +1,424 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "config/value.h"
+
+#include <arpa/inet.h>
+#include <ctype.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "base/units.h"
+
+/*
+ * A file of CONFIG_FILE_MAX bytes cannot fill the arena of a config, and without memory there is no
+ * start: so this is an assertion.
+ */
+static void *need(void *p)
+{
+	assert(p != NULL);
+	return p;
+}
+
+/* Room for one more in an array of <count>; it doubles whenever the count is a power of two. */
+static void *grow(void *v, unsigned count, size_t item, struct arena *a)
+{
+	void *more;
+
+	if (count & (count - 1))
+		return v;
+	more = need(arena_alloc(a, (count ? 2 * (size_t)count : 1) * item));
+	if (count)
+		memcpy(more, v, count * item);
+	return more;
+}
+
+static bool parse_port(struct slice text, uint16_t *port)
+{
+	uint64_t n;
+
+	if (!units_parse_uint(text, &n) || n < 1 || n > 65535)
+		return false;
+	*port = (uint16_t)n;
+	return true;
+}
+
+/* Cuts "host:port", "[v6]:port", "host", "[v6]"; port is none when there is no ':'. */
+static bool cut_port(struct slice text, struct slice *host, struct slice *port)
+{
+	*port = SLICE_NONE;
+	if (slice_starts(text, SLICE("["))) {
+		*host = slice_skip(text, 1);
+		*port = *host;
+		*host = slice_cut(port, ']');
+		if (port->ptr == text.ptr + text.len && text.ptr[text.len - 1] != ']')
+			return false;
+		if (port->len == 0) {
+			*port = SLICE_NONE;
+			return true;
+		}
+		if (port->ptr[0] != ':')
+			return false;
+		*port = slice_skip(*port, 1);
+		return true;
+	}
+	*host = slice_first(text, slice_find(text, ':'));
+	if (host->len < text.len)
+		*port = slice_skip(text, host->len + 1);
+	return true;
+}
+
+static bool parse_ip(struct slice text, bool v6, struct conf_addr *out)
+{
+	char ip[INET6_ADDRSTRLEN];
+
+	if (text.len >= sizeof(ip))
+		return false;
+	memcpy(ip, text.ptr, text.len);
+	ip[text.len] = '\0';
+	*out = (struct conf_addr){ .len = v6 ? sizeof(out->in6) : sizeof(out->in) };
+	out->sa.sa_family = v6 ? AF_INET6 : AF_INET;
+	if (v6)
+		return inet_pton(AF_INET6, ip, &out->in6.sin6_addr) == 1;
+	return inet_pton(AF_INET, ip, &out->in.sin_addr) == 1;
+}
+
+/* "1.2.3.4:443", "[::]:443". */
+static bool parse_addr(struct slice text, struct conf_addr *out)
+{
+	struct slice host, digits;
+	uint16_t port;
+
+	if (!cut_port(text, &host, &digits) || !parse_port(digits, &port) ||
+	    !parse_ip(host, text.ptr[0] == '[', out))
+		return false;
+	if (out->sa.sa_family == AF_INET6)
+		out->in6.sin6_port = htons(port);
+	else
+		out->in.sin_port = htons(port);
+	return true;
+}
+
+/* "1.1.1.1", "::1", and both with a port. */
+static bool is_server(struct slice text)
+{
+	struct conf_addr addr;
+
+	return parse_addr(text, &addr) || parse_ip(text, false, &addr) ||
+	       parse_ip(text, true, &addr);
+}
+
+/* RFC 1123 2.1, and '_', which some private names have. */
+static bool is_label(struct slice s)
+{
+	if (s.len == 0 || s.len > 63 || s.ptr[0] == '-' || s.ptr[s.len - 1] == '-')
+		return false;
+	for (size_t i = 0; i < s.len; i++)
+		if (!isalnum((unsigned char)s.ptr[i]) && s.ptr[i] != '-' && s.ptr[i] != '_')
+			return false;
+	return true;
+}
+
+/* All digits and dots is an address or nothing. */
+static bool is_dns_name(struct slice s)
+{
+	struct conf_addr addr;
+	size_t numeric = 0;
+
+	if (s.len == 0 || s.len > 253)
+		return false;
+	while (numeric < s.len && (isdigit((unsigned char)s.ptr[numeric]) || s.ptr[numeric] == '.'))
+		numeric++;
+	if (numeric == s.len)
+		return parse_ip(s, false, &addr);
+	while (s.len) {
+		bool last = slice_find(s, '.') == s.len;
+
+		if (!is_label(slice_cut(&s, '.')) || (!last && s.len == 0))
+			return false;
+	}
+	return true;
+}
+
+static const char *lower(struct slice s, struct arena *a)
+{
+	char *copy = need(arena_dup(a, s));
+
+	for (char *p = copy; *p; p++)
+		*p = (char)tolower((unsigned char)*p);
+	return copy;
+}
+
+const char *value_host(struct slice text, struct arena *a)
+{
+	struct slice host, port;
+	struct conf_addr addr;
+
+	if (slice_starts(text, SLICE("["))) {
+		if (!cut_port(text, &host, &port) || port.ptr || !parse_ip(host, true, &addr))
+			return NULL;
+		return lower(host, a);
+	}
+	if (slice_ends(text, SLICE(".")))
+		text.len--;
+	return is_dns_name(text) ? lower(text, a) : NULL;
+}
+
+const char *value_registry(struct slice text, struct arena *a)
+{
+	struct slice host, digits;
+	uint16_t port;
+
+	if (!cut_port(text, &host, &digits) || !is_dns_name(host) ||
+	    (digits.ptr && !parse_port(digits, &port)))
+		return NULL;
+	return lower(text, a);
+}
+
+bool value_url(struct slice text, struct conf_upstream *out, struct arena *a)
+{
+	struct conf_upstream up = { .https = slice_starts(text, SLICE("https://")) };
+	struct slice host, digits, rest = text;
+
+	if (!up.https && !slice_starts(text, SLICE("http://")))
+		return false;
+	rest = slice_skip(rest, up.https ? 8 : 7);
+	if (slice_ends(rest, SLICE("/")))
+		rest.len--;
+	up.port = up.https ? 443 : 80;
+	if (rest.len == 0 || !cut_port(rest, &host, &digits) ||
+	    (digits.ptr && !parse_port(digits, &up.port)))
+		return false;
+	up.host = value_host(slice_first(rest, rest.len - (digits.ptr ? digits.len + 1 : 0)), a);
+	if (!up.host)
+		return false;
+	up.text = lower(slice_range(text.ptr, rest.ptr + rest.len), a);
+	*out = up;
+	return true;
+}
+
+void value_add_name(struct conf_names *names, const char *name, struct arena *a)
+{
+	for (unsigned i = 0; i < names->count; i++)
+		if (strcmp(names->v[i], name) == 0)
+			return;
+	names->v = grow(names->v, names->count, sizeof(names->v[0]), a);
+	names->v[names->count++] = name;
+}
+
+static void fail(char *why, const char *fmt, ...) printf_like(2, 3);
+static void fail(char *why, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(why, VALUE_WHY_MAX, fmt, ap);
+	va_end(ap);
+}
+
+static bool store_addr(struct conf_addrs *list, struct slice item, struct arena *a)
+{
+	struct conf_addr addr;
+
+	if (!parse_addr(item, &addr))
+		return false;
+	addr.text = need(arena_dup(a, item));
+	list->v = grow(list->v, list->count, sizeof(list->v[0]), a);
+	list->v[list->count++] = addr;
+	return true;
+}
+
+static bool store_name(struct conf_names *list, const char *name, struct arena *a)
+{
+	if (name)
+		value_add_name(list, name, a);
+	return name != NULL;
+}
+
+static bool store_item(const struct schema_key *k, struct slice item, void *field, struct arena *a,
+		       char *why)
+{
+	char shown[64];
+
+	snprintf(shown, sizeof(shown), "%.*s%s", SLICE_FMT(slice_first(item, 48)),
+		 item.len > 48 ? "..." : "");
+	switch (k->type) {
+	case VALUE_ADDRS:
+		fail(why, "'%s' must be an address and a port, such as 0.0.0.0:443 or [::]:443",
+		     shown);
+		return store_addr(field, item, a);
+	case VALUE_HOSTS:
+		fail(why, "'%s' must be a host name without a port, such as mirror.example.com",
+		     shown);
+		return store_name(field, value_host(item, a), a);
+	case VALUE_SERVERS:
+		fail(why, "'%s' must be the address of a name server, such as 1.1.1.1 or [::1]:53",
+		     shown);
+		return store_name(field, is_server(item) ? need(arena_dup(a, item)) : NULL, a);
+	default: unreachable("not a list");
+	}
+}
+
+static struct slice first_word(struct slice text)
+{
+	size_t blank = slice_find(text, ' ');
+	size_t tab = slice_find(text, '\t');
+
+	return slice_first(text, blank < tab ? blank : tab);
+}
+
+static bool store_list(const struct schema_key *k, struct slice text, void *field, struct arena *a,
+		       char *why)
+{
+	while (text.len) {
+		struct slice item = first_word(text);
+		unsigned count = k->type == VALUE_ADDRS ? ((struct conf_addrs *)field)->count
+							: ((struct conf_names *)field)->count;
+
+		if (count == VALUE_LIST_MAX) {
+			fail(why, "at most %d may be given", VALUE_LIST_MAX);
+			return false;
+		}
+		if (!store_item(k, item, field, a, why))
+			return false;
+		text = slice_trim(slice_skip(text, item.len));
+	}
+	return true;
+}
+
+static bool store_string(struct slice text, bool ok, const char **field, struct arena *a)
+{
+	if (ok)
+		*field = need(arena_dup(a, text));
+	return ok;
+}
+
+/* Absolute: the process may stand in any folder, and "/" must not come from a slip. */
+static bool is_path(struct slice text)
+{
+	return text.len > 1 && text.ptr[0] == '/' && text.len < 4096;
+}
+
+static bool is_user(struct slice text)
+{
+	if (text.len == 0 || text.len > 32 || isdigit((unsigned char)text.ptr[0]))
+		return false;
+	for (size_t i = 0; i < text.len; i++)
+		if (!isalnum((unsigned char)text.ptr[i]) && !strchr("_-.$", text.ptr[i]))
+			return false;
+	return true;
+}
+
+/* RFC 6797 6.1 */
+static bool is_hsts(struct slice text)
+{
+	const struct slice begin = SLICE("max-age=");
+
+	for (size_t i = 0; i < text.len; i++)
+		if (text.ptr[i] < ' ' || text.ptr[i] > '~')
+			return false;
+	return slice_ieq(slice_first(text, begin.len), begin) && text.len > begin.len &&
+	       isdigit((unsigned char)text.ptr[begin.len]);
+}
+
+static bool store_number(const struct schema_key *k, struct slice text, uint64_t *field)
+{
+	uint64_t n;
+	bool ok;
+
+	if (k->type == VALUE_AUTO && slice_eq(text, SLICE("auto"))) {
+		*field = 0;
+		return true;
+	}
+	switch (k->type) {
+	case VALUE_MS: ok = units_parse_ms(text, &n); break;
+	case VALUE_BYTES: ok = units_parse_bytes(text, &n); break;
+	default: ok = units_parse_uint(text, &n); break;
+	}
+	if (!ok || n < k->min || n > k->max)
+		return false;
+	*field = n;
+	return true;
+}
+
+static void number_rule(const struct schema_key *k, char *why)
+{
+	char least[UNITS_TEXT_MAX], most[UNITS_TEXT_MAX];
+
+	switch (k->type) {
+	case VALUE_MS:
+		units_format_ms(k->min, least);
+		units_format_ms(k->max, most);
+		fail(why, "must be a time with a unit of ms, s, m, h or d, from %s to %s", least,
+		     most);
+		return;
+	case VALUE_BYTES:
+		units_format_bytes(k->min, least);
+		units_format_bytes(k->max, most);
+		fail(why, "must be a size such as 512M or 40G, from %s to %s", least, most);
+		return;
+	default:
+		fail(why, "must be %s%" PRIu64 "..%" PRIu64,
+		     k->type == VALUE_AUTO ? "'auto' or " : "", k->min, k->max);
+	}
+}
+
+static bool store_choice(const struct schema_key *k, struct slice text, unsigned *field, char *why)
+{
+	struct slice rest = slice_of(k->choices);
+
+	for (unsigned i = 0; rest.len; i++)
+		if (slice_eq(slice_cut(&rest, ' '), text)) {
+			*field = i;
+			return true;
+		}
+	fail(why, "must be one of: %s", k->choices);
+	return false;
+}
+
+static bool store_bool(struct slice text, bool *field)
+{
+	*field = slice_eq(text, SLICE("yes"));
+	return *field || slice_eq(text, SLICE("no"));
+}
+
+bool value_store(const struct schema_key *k, struct slice text, void *section, struct arena *a,
+		 char why[VALUE_WHY_MAX])
+{
+	void *field = (char *)section + k->at;
+
+	if (text.len == 0) {
+		fail(why, "must not be empty; leave the whole line out instead");
+		return false;
+	}
+	switch (k->type) {
+	case VALUE_ADDRS:
+	case VALUE_HOSTS:
+	case VALUE_SERVERS: return store_list(k, text, field, a, why);
+	case VALUE_URL:
+		fail(why,
+		     "must be https://host or https://host:port, without path, user or password");
+		return value_url(text, field, a);
+	case VALUE_PATH:
+		fail(why, "must be an absolute path, one that begins with '/'");
+		return store_string(text, is_path(text), field, a);
+	case VALUE_LOG:
+		fail(why, "must be stdout, off, or an absolute path");
+		return store_string(text,
+				    slice_eq(text, SLICE("stdout")) ||
+					    slice_eq(text, SLICE("off")) || is_path(text),
+				    field, a);
+	case VALUE_HSTS:
+		fail(why, "must be the value of the header, such as max-age=15552000");
+		return store_string(text, is_hsts(text), field, a);
+	case VALUE_USER:
+		fail(why, "must be the name of a user of this machine");
+		return store_string(text, is_user(text), field, a);
+	case VALUE_AUTO:
+	case VALUE_COUNT:
+	case VALUE_MS:
+	case VALUE_BYTES: number_rule(k, why); return store_number(k, text, field);
+	case VALUE_BOOL: fail(why, "must be yes or no"); return store_bool(text, field);
+	case VALUE_CHOICE: return store_choice(k, text, field, why);
+	}
+	unreachable("a value of no type");
+}

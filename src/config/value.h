@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * Values of the configuration: text to field, by the type of the key.  Pure: no file is
+ * opened.
+ */
+#pragma once
+
+#include "config/schema.h"
+
+enum { VALUE_WHY_MAX = 512, VALUE_LIST_MAX = 256 };
+
+static inline bool value_is_list(enum value_type type)
+{
+	return type == VALUE_ADDRS || type == VALUE_HOSTS || type == VALUE_SERVERS;
+}
+
+/*
+ * Stores <text> in the section's struct, lists behind what they hold; strings come from <a>.
+ * false: it is not of the type or out of range, and <why> names the rule.
+ */
+bool value_store(const struct schema_key *k, struct slice text, void *section, struct arena *a,
+		 char why[VALUE_WHY_MAX]) must_check;
+
+/* A host name or address in lower case, without final dot and brackets; or NULL. */
+const char *value_host(struct slice text, struct arena *a);
+/* The same with an optional port behind it: what registries are called. */
+const char *value_registry(struct slice text, struct arena *a);
+/* Appends a string that belongs to <a>, unless the list has it. */
+void value_add_name(struct conf_names *names, const char *name, struct arena *a);
+/* false: not http[s]://host[:port]. */
+bool value_url(struct slice text, struct conf_upstream *out, struct arena *a) must_check;
