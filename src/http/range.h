@@ -23,7 +23,8 @@ enum range_result {
 /*
  * <value> is the Range field; <size> the representation's.  Ranges are clipped to it; unsatisfiable
  * ones among satisfiable ones are dropped.  Adjacent and overlapping ranges in ascending order are
- * not merged.  RANGE_TOO_MANY when the ranges' sum is more than twice <size> with more than two ranges.
+ * not merged.  RANGE_TOO_MANY when the ranges' sum is more than twice <size> with more than two
+ * ranges.  "5-2" is unsatisfiable, not bad syntax: the conformance suite wants 416 for it.
  */
 enum range_result range_parse(struct slice value, uint64_t size, struct range *out, unsigned max,
 			      unsigned *count);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* URIs as registries use them: absolute http(s), references resolved against a base (RFC 3986 5), queries. */
+/* URIs as registries use them: absolute http(s), references to a base (RFC 3986 5), queries. */
 #pragma once
 
 #include <stdbool.h>
@@ -16,14 +16,27 @@ struct uri {
 };
 
 /*
+ * "host", "host:port", "[v6]:port", as in Host: letters, digits, '.', '-', '_', at most 253.
+ * *host is without brackets, as written; *port 0 when there is none.  Both may be NULL.
+ */
+bool authority_split(struct slice text, struct slice *host, uint16_t *port);
+
+/*
  * Absolute http:// or https:// only.  Userinfo, control bytes, spaces, an empty or over-long host,
  * a port out of 1..65535 are refused.  Memory from <a>.
  */
 bool uri_parse(struct arena *a, struct slice text, struct uri *out) must_check;
-/* A Location value: absolute, //host/path, /path, or path relative to base->target; dot segments removed. */
-bool uri_resolve(struct arena *a, const struct uri *base, struct slice ref, struct uri *out) must_check;
+/*
+ * A Location value: absolute, //host/path, /path, or path relative to base->target; dot segments
+ * are removed.
+ */
+bool uri_resolve(struct arena *a, const struct uri *base, struct slice ref,
+		 struct uri *out) must_check;
 bool uri_same_origin(const struct uri *a, const struct uri *b);
-/* "host" or "host:port" when not the scheme's own; IPv6 in brackets.  For the Host field.  NULL: no memory. */
+/*
+ * "host" or "host:port" when not the scheme's own; IPv6 in brackets.  For the Host field.
+ * NULL: no memory.
+ */
 char *uri_authority(struct arena *a, const struct uri *u) must_check;
 
 /* Value of a key in "a=b&c=d", raw (percent-encoded); false when absent. */
