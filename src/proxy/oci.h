@@ -30,7 +30,7 @@ enum oci_verb {
 struct oci_path {
 	enum oci_verb verb;
 	struct slice prefix;   /* before /v2/, without slashes at its ends; "" if none */
-	struct slice name;     /* everything between /v2/ and the verb; may begin with a registry's name */
+	struct slice name;     /* between /v2/ and the verb; may begin with a registry's name */
 	struct slice ref;      /* tag or digest */
 	bool ref_is_digest;
 	struct slice query;    /* without '?' */
@@ -58,12 +58,19 @@ struct oci_type {
 extern const struct oci_type oci_types[OCI_TYPES];
 /* Parameters ("; charset") ignored; -1: not one of them. */
 int oci_type_of(struct slice content_type);
-/* From the JSON itself: mediaType, else its shape (manifests: index; config+layers: manifest; schemaVersion 1). -1: no manifest. */
+/*
+ * From the JSON itself: mediaType, else its shape (manifests: index; config and layers: manifest;
+ * schemaVersion 1).  -1: no manifest.
+ */
 int oci_type_of_json(const char *json, size_t len);
 
 /* {"errors":[{"code":..,"message":..,"detail":..}]}; detail may be none.  NULL: no memory. */
-char *oci_error_json(struct arena *a, const char *code, struct slice message, struct slice detail) must_check;
-/* The code that suits a status: 404 by verb, 401 UNAUTHORIZED, 403 DENIED, 429 TOOMANYREQUESTS, else UNKNOWN ... */
+char *oci_error_json(struct arena *a, const char *code, struct slice message,
+		     struct slice detail) must_check;
+/*
+ * The code that suits a status: 404 by verb, 401 UNAUTHORIZED, 403 DENIED, 429 TOOMANYREQUESTS,
+ * else UNKNOWN ...
+ */
 const char *oci_code_of(int status, enum oci_verb verb);
 /* The first error's message of an upstream error body, or none; memory from <a>. */
 struct slice oci_error_message(struct arena *a, struct slice json);
