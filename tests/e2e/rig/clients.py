@@ -59,6 +59,9 @@ class Client:
         straight = mirror.registry == mirror.at and not mirror.path
         self.conf.write_text("" if straight else registries_conf(mirror))
 
+    def forget(self):
+        """Remove what was pulled."""
+
     def close(self):
         pass
 
@@ -213,6 +216,10 @@ class Docker(Client):
     def docker(self, *argv, **kw):
         return run("/usr/bin/docker", "--host", self.socket, "--config", self.dir / "cli", *argv,
                    **kw)
+
+    def version(self):
+        text = self.docker("version", "--format", "{{.Server.Version}}").stdout
+        return tuple(int(x) for x in re.findall(r"\d+", text)[:2])
 
     def pull(self, name):
         ref = name if self.mirror.registry == "docker.io" else f"{self.mirror.registry}/{name}"
