@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "sys/signals.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <time.h>
+
+static void fill(sigset_t *set)
+{
+	sigemptyset(set);
+	sigaddset(set, SIGTERM);
+	sigaddset(set, SIGINT);
+	sigaddset(set, SIGHUP);
+	sigaddset(set, SIGUSR1);
+}
+
+int signals_init(void)
+{
+	sigset_t set;
+
+	if (signal(SIGPIPE, SIG_IGN) == SIG_ERR)
+		return -errno;
+	fill(&set);
+	return -pthread_sigmask(SIG_BLOCK, &set, NULL);
+}
+
+static uint64_t now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+/* The next signal's number, or 0 when there was none until <due_ms>. */
+static int take(const sigset_t *set, uint64_t due_ms)
+{
+	for (;;) {
+		uint64_t now = now_ms();
+		uint64_t left = due_ms > now ? due_ms - now : 0;
+		struct timespec ts = { (time_t)(left / 1000), (long)(left % 1000) * 1000000 };
+		int sig = due_ms == UINT64_MAX ? sigwaitinfo(set, NULL)
+					       : sigtimedwait(set, NULL, &ts);
+
+		if (sig > 0)
+			return sig;
+		if (errno == EAGAIN)
+			return 0;
+		assert(errno == EINTR); /* stopped and continued, or a debugger */
+	}
+}
+
+enum signals_event signals_wait(uint64_t ms)
+{
+	sigset_t set;
+
+	fill(&set);
+	switch (take(&set, ms == UINT64_MAX ? UINT64_MAX : now_ms() + ms)) {
+	case 0: return SIGNALS_NONE;
+	case SIGTERM:
+	case SIGINT: return SIGNALS_STOP;
+	case SIGHUP: return SIGNALS_RELOAD;
+	case SIGUSR1: return SIGNALS_REOPEN;
+	}
+	unreachable("a signal that is not in the set");
+}
