@@ -25,10 +25,10 @@ def left_behind():
     return glob.glob("/tmp/sluice-demo.*")
 
 
-def rigs_of(pid):
+def children_of(pid):
     """Processes whose parent is the demo."""
-    done = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True)
-    return [int(x) for x in done.stdout.split()]
+    text = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return [int(x) for x in text.split()]
 
 
 def alive(pid):
@@ -56,8 +56,8 @@ def test_demo_is_interrupted(binary, tmp_path, number):
     demo = Process(["sh", "-c", 'trap - INT; exec "$0"', DEMO], tmp_path / "log",
                    env={"SLUICE": str(binary)})
     wait_for(lambda: "Starting Sluice" in demo.tail(), 60, demo.tail)
-    children = wait_for(lambda: (rigs_of(demo.pid) + [0, 0])[:2][1] and rigs_of(demo.pid), 20,
-                        demo.tail)
+    wait_for(lambda: len(children_of(demo.pid)) >= 2, 20, demo.tail)
+    children = children_of(demo.pid)
     os.killpg(demo.pid, number)         # a terminal sends it to the whole group
     assert demo.wait(30) == 128 + number
     wait_for(lambda: not any(map(alive, children)), 10, "the end of what it started")
