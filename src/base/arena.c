@@ -73,9 +73,11 @@ void *arena_alloc(struct arena *a, size_t bytes)
 	char *p;
 
 	assert(a->limit_bytes > 0);
-	if (bytes > a->limit_bytes || a->used_bytes > a->limit_bytes - bytes)
+	if (bytes > a->limit_bytes)
 		return NULL;
 	bytes = (bytes + align - 1) & ~(align - 1);
+	if (bytes > a->limit_bytes - a->used_bytes)
+		return NULL;
 	if (c && c->cap - c->len < bytes)
 		c = c->next;
 	if (!c || c->cap - c->len < bytes)
