@@ -1,0 +1,538 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "config/config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "test.h"
+
+/* The least that is a configuration. */
+#define LEAST "[server]\nplain = 127.0.0.1:8080\n[mirror docker.io]\n"
+
+static struct config_errors errs;
+
+/* NULL when it is refused; errs is valid until the next call. */
+static struct config *parse(const char *text)
+{
+	struct config *c;
+
+	config_errors_fini(&errs);
+	if (config_parse("t.ini", slice_of(text), &c, &errs) == 0)
+		return c;
+	check(c == NULL);
+	check(errs.errors.count > 0);
+	return NULL;
+}
+
+static bool told(const struct config_messages *m, const char *words)
+{
+	for (unsigned i = 0; i < m->count; i++)
+		if (strstr(m->text[i], words))
+			return true;
+	for (unsigned i = 0; i < m->count; i++)
+		printf("# %s\n", m->text[i]);
+	return false;
+}
+
+/* LEAST and <more> (which goes on in the mirror's section) is refused for the reason alone. */
+static bool refused(const char *more, const char *words)
+{
+	char text[4096];
+	struct config *c;
+
+	snprintf(text, sizeof(text), "%s%s", LEAST, more);
+	c = parse(text);
+	if (c)
+		config_unref(c);
+	return !c && errs.errors.count == 1 && told(&errs.errors, words);
+}
+
+TEST(the_least_configuration_has_all_defaults)
+{
+	struct config *c = parse(LEAST);
+	const struct conf_mirror *m;
+
+	require(c);
+	check_eq(c->server.plain.count, 1);
+	check_str(c->server.plain.v[0].text, "127.0.0.1:8080");
+	check_eq(c->server.plain.v[0].in.sin_port, htons(8080));
+	check_eq(c->server.https.count, 0);
+	check_eq(c->server.workers, 0);
+	check(c->server.user == NULL);
+	check_eq(c->server.access, ACCESS_STDOUT);
+	check_eq(c->server.access_format, FORMAT_COMBINED);
+	check_eq(c->server.log_level, 2);
+	check_eq(c->server.drain_timeout_ms, 30000);
+	check_str(c->cache.path, "/var/cache/sluice");
+	check_eq(c->cache.size_bytes, 40ll << 30);
+	check_eq(c->cache.free_bytes, 2ll << 30);
+	check_eq(c->resolver.family, CONF_FAMILY_ANY);
+	check_eq(c->certs_count, 0);
+	check_eq(c->mirrors_count, 1);
+	m = &c->mirrors[0];
+	check_str(m->name, "docker.io");
+	check_str(m->upstream.host, "registry-1.docker.io");
+	check_eq(m->upstream.port, 443);
+	check(m->upstream.https);
+	check(!m->private);
+	check_eq(m->tag_fresh_ms, 60000);
+	check(m->user == NULL);
+	check_eq(errs.warnings.count, 0);
+	config_unref(c);
+}
+
+TEST(everything_that_is_written_is_read)
+{
+	struct config *c = parse("[server]\n"
+				 "https = 0.0.0.0:443 [::]:443\n"
+				 "http = 0.0.0.0:80\n"
+				 "admin = [::1]:15001\n"
+				 "host = Mirror.Example.COM. b.example.com\n"
+				 "       [2001:DB8::1] 127.0.0.1\n"
+				 "workers = 4\n"
+				 "user = sluice\n"
+				 "hsts = max-age=15552000; includeSubDomains; preload\n"
+				 "acme_webroot = /var/lib/sluice/acme\n"
+				 "access_log = /var/log/sluice/access.log ; a comment\n"
+				 "access_format = json\n"
+				 "log_level = debug\n"
+				 "[certificate main]\nchain = /c1\nkey = /k1\n"
+				 "[certificate second]\nchain = /c2\nkey = /k2\n"
+				 "[cache]\npath = /c\nsize = 1T\nfree = 0\n"
+				 "[resolver]\nnameservers = 8.8.8.8 [::1]:53 127.0.0.1:5353 ::1\n"
+				 "family = v4\n"
+				 "[mirror LOCALHOST:5000]\n"
+				 "host = r.example.com\n"
+				 "upstream = http://[::1]:5000/\n"
+				 "ca = /ca.pem\nrealm = Auth.example.com\nprivate = yes\n"
+				 "tag_fresh = 0\nconnect_timeout = 500ms\n");
+	const struct conf_mirror *m;
+
+	require(c);
+	check_eq(c->server.https.count, 2);
+	check_eq(c->server.https.v[1].sa.sa_family, AF_INET6);
+	check_eq(c->server.hosts.count, 4);
+	check_str(c->server.hosts.v[0], "mirror.example.com");
+	check_str(c->server.hosts.v[2], "2001:db8::1");
+	check_str(c->server.hosts.v[3], "127.0.0.1");
+	check_eq(c->server.workers, 4);
+	check_str(c->server.hsts, "max-age=15552000; includeSubDomains; preload");
+	check_eq(c->server.access, ACCESS_FILE);
+	check_str(c->server.access_log, "/var/log/sluice/access.log");
+	check_eq(c->server.access_format, FORMAT_JSON);
+	check_eq(c->server.log_level, 3);
+	check_eq(c->certs_count, 2);
+	check_str(c->certs[1].name, "second");
+	check_str(c->certs[1].key, "/k2");
+	check_eq(c->cache.free_bytes, 0);
+	check_eq(c->resolver.nameservers.count, 4);
+	check_str(c->resolver.nameservers.v[1], "[::1]:53");
+	check_eq(c->resolver.family, CONF_FAMILY_V4);
+	m = &c->mirrors[0];
+	check_str(m->name, "localhost:5000");
+	check_str(m->upstream.text, "http://[::1]:5000");
+	check_str(m->upstream.host, "::1");
+	check_eq(m->upstream.port, 5000);
+	check(!m->upstream.https);
+	check(m->private);
+	check_eq(m->tag_fresh_ms, 0);
+	check_eq(m->connect_timeout_ms, 500);
+	check_eq(errs.warnings.count, 1);
+	check(told(&errs.warnings,
+		   "t.ini:29: [mirror localhost:5000] upstream = http://[::1]:5000"));
+	config_unref(c);
+}
+
+TEST(credentials_go_to_the_upstreams_own_realms_only)
+{
+	struct config *c = parse(LEAST "realm = more.example.com\n"
+				       "[mirror lscr.io]\n[mirror quay.io]\n"
+				       "[mirror hub]\nupstream = https://registry-1.docker.io\n");
+
+	require(c);
+	check(config_realm_ok(&c->mirrors[0], SLICE("Auth.Docker.IO")));
+	check(config_realm_ok(&c->mirrors[0], SLICE("registry-1.docker.io")));
+	check(config_realm_ok(&c->mirrors[0], SLICE("more.example.com")));
+	check(!config_realm_ok(&c->mirrors[0], SLICE("docker.io")));
+	check(!config_realm_ok(&c->mirrors[0], SLICE("evil.auth.docker.io")));
+	check(!config_realm_ok(&c->mirrors[0], SLICE("")));
+	check(config_realm_ok(&c->mirrors[1], SLICE("ghcr.io")));
+	check(config_realm_ok(&c->mirrors[2], SLICE("quay.io")));
+	check(!config_realm_ok(&c->mirrors[2], SLICE("auth.docker.io")));
+	check(config_realm_ok(&c->mirrors[3], SLICE("auth.docker.io")));
+	config_unref(c);
+}
+
+TEST(all_mistakes_are_told_at_once_with_their_lines)
+{
+	check(!parse("[server]\nworkers = -3\nwokers = 1\nhttps = 1.2.3.4\nnonsense\n"
+		     "[sever]\nx = 1\n[mirror example.com]\ntag_fresh = 5\n"));
+	check(told(&errs.errors, "t.ini:2: [server] workers = -3: must be 'auto' or 1..1024"));
+	check(told(&errs.errors, "t.ini:3: [server] wokers: no such key; did you mean 'workers'?"));
+	check(told(&errs.errors,
+		   "t.ini:4: [server] https = 1.2.3.4: '1.2.3.4' must be an address"));
+	check(told(&errs.errors, "t.ini:5: must be 'key = value'"));
+	check(told(&errs.errors, "t.ini:6: [sever]: no such section; did you mean [server]?"));
+	check(told(&errs.errors,
+		   "t.ini:9: [mirror example.com] tag_fresh = 5: must be a time with"));
+	check(told(&errs.errors, "t.ini:8: [mirror example.com]: must have an 'upstream"));
+	check(told(&errs.errors, "t.ini:4: [server] https: needs a certificate"));
+	check_eq(errs.errors.count, 8);
+}
+
+TEST(what_is_missing_is_told)
+{
+	check(!parse(""));
+	check(told(&errs.errors, "t.ini: there is no mirror; add [mirror docker.io]"));
+	check(told(&errs.errors, "[server]: must have 'https' or 'plain'"));
+	check_eq(errs.errors.count, 2);
+	check(refused("[certificate main]\nchain = /c\n",
+		      "t.ini:4: [certificate main]: must have a 'key'"));
+	check(refused("[certificate]\n", "must have a name, such as [certificate main]"));
+	check(refused("[mirror]\n", "must have a name, such as [mirror docker.io]"));
+	check(refused("[mirror a/b]\n", "[mirror a/b]: must have a name"));
+	check(refused("[cache x]\n", "[cache x]: must be just [cache]"));
+}
+
+TEST(twice_is_an_error)
+{
+	check(refused("host = a.b\nhost = c.d\n",
+		      "t.ini:5: [mirror docker.io] host: stands twice, first in line 4"));
+	check(refused("[mirror Docker.io]\n",
+		      "t.ini:4: [mirror docker.io]: stands twice, first in line 3"));
+	check(refused("[cache]\n[cache]\n", "t.ini:5: [cache]: stands twice, first in line 4"));
+	check(!parse(LEAST "[server]\nplain = 127.0.0.1:1\n"));
+	check(told(&errs.errors, "t.ini:4: [server]: stands twice, first in line 1"));
+	check(told(&errs.errors, "t.ini:5: [server] plain: stands twice, first in line 2"));
+	check_eq(errs.errors.count, 2);
+}
+
+TEST(a_name_may_be_claimed_once)
+{
+	check(refused("host = a.b\n[mirror quay.io]\nhost = c.d A.B\n",
+		      "t.ini:6: [mirror quay.io] host = a.b: is taken by [mirror docker.io] host"));
+	check(!parse("[server]\nplain = 127.0.0.1:1\nhost = x.y\n[mirror quay.io]\nhost = x.y.\n"));
+	check(told(&errs.errors,
+		   "t.ini:5: [mirror quay.io] host = x.y: is taken by [server] host"));
+	check(!parse("[server]\nplain = 1.1.1.1:1 [::]:2\nadmin = [0::0]:2\n[mirror quay.io]\n"));
+	check(told(&errs.errors, "t.ini:3: [server] admin = [0::0]:2: is taken by [server] plain"));
+}
+
+TEST(only_lists_go_on)
+{
+	check(refused("tag_fresh = 5s\n  6s\n",
+		      "t.ini:5: [mirror docker.io] tag_fresh = 6s: the line"));
+}
+
+TEST(bad_values_are_refused)
+{
+	static const struct {
+		const char *line, *words;
+	} bad[] = {
+		{ "host =", "must not be empty" },
+		{ "host = a.b:443", "'a.b:443' must be a host name without a port" },
+		{ "host = *.b", "must be a host name" },
+		{ "host = -a.b", "must be a host name" },
+		{ "host = a..b", "must be a host name" },
+		{ "host = 1.2.3", "must be a host name" },
+		{ "host = 1.2.3.4.5", "must be a host name" },
+		{ "host = [1.2.3.4]", "must be a host name" },
+		{ "host = [::1", "must be a host name" },
+		{ "host = good.example bad_/", "'bad_/' must be" },
+		{ "upstream = registry.example.com", "must be https://host" },
+		{ "upstream = https://", "must be https://host" },
+		{ "upstream = https://a/b", "must be https://host" },
+		{ "upstream = https://a?b", "must be https://host" },
+		{ "upstream = https://a:0", "must be https://host" },
+		{ "upstream = https://a:", "must be https://host" },
+		{ "upstream = https://a:70000", "must be https://host" },
+		{ "upstream = https://[::1]x", "must be https://host" },
+		{ "upstream = HTTPS://a", "must be https://host" },
+		{ "ca = ca.pem", "must be an absolute path" },
+		{ "credentials = /", "must be an absolute path" },
+		{ "private = true", "must be yes or no" },
+		{ "tag_fresh = 366d", "from 0s to 365d" },
+		{ "connect_timeout = 99ms", "from 100ms to 1h" },
+		{ "[cache]\nsize = 63M", "must be a size such as 512M or 40G, from 64M to" },
+		{ "[cache]\nsize = 40 G", "must be a size" },
+		{ "[cache]\npath = cache", "must be an absolute path" },
+		{ "[resolver]\nfamily = ipv4", "must be one of: any v4 v6" },
+		{ "[resolver]\nnameservers = dns.example", "'dns.example' must be the address" },
+		{ "[resolver]\nnameservers = 1.1.1.1:0", "must be the address" },
+	};
+
+	for (size_t i = 0; i < countof(bad); i++)
+		if (!check(refused(bad[i].line, bad[i].words)))
+			printf("# %s\n", bad[i].line);
+}
+
+TEST(bad_server_values_are_refused)
+{
+	static const struct {
+		const char *line, *words;
+	} bad[] = {
+		{ "https = :443", "must be an address and a port" },
+		{ "https = ::443", "must be an address and a port" },
+		{ "https = [::]", "must be an address and a port" },
+		{ "https = localhost:443", "must be an address and a port" },
+		{ "https = 1.2.3.4:99999", "must be an address and a port" },
+		{ "workers = 0", "must be 'auto' or 1..1024" },
+		{ "workers = 1025", "must be 'auto' or 1..1024" },
+		{ "workers = two", "must be 'auto' or 1..1024" },
+		{ "user = a b", "must be the name of a user" },
+		{ "user = 0", "must be the name of a user" },
+		{ "hsts = 15552000", "max-age=15552000" },
+		{ "access_log = access.log", "must be stdout, off, or an absolute path" },
+		{ "access_format = JSON", "must be one of: combined json" },
+		{ "log_level = verbose", "must be one of: error warn info debug" },
+		{ "conns_max = 15", "must be 16..1000000" },
+		{ "drain_timeout = 30", "must be a time with a unit" },
+	};
+	char text[300];
+
+	for (size_t i = 0; i < countof(bad); i++) {
+		snprintf(text, sizeof(text),
+			 "[mirror quay.io]\n[server]\nplain = 127.0.0.1:1\n%s\n", bad[i].line);
+		if (!check(!parse(text)) || !check(told(&errs.errors, bad[i].words)))
+			printf("# %s\n", bad[i].line);
+	}
+}
+
+TEST(a_password_in_an_address_is_not_repeated)
+{
+	check(refused("upstream = https://user:secret@host\n", "upstream = (not shown)"));
+}
+
+TEST(strange_bytes_are_shown_harmless)
+{
+	check(refused("ca = \xff\x1b\n", "control character"));
+	check(refused("ca = \xff\"\n", "ca = \\xff\\\": must be"));
+}
+
+TEST(messages_are_bounded)
+{
+	static char text[64 * 1024];
+	size_t len = (size_t)snprintf(text, sizeof(text), LEAST);
+
+	for (int i = 0; i < 1000; i++)
+		len += (size_t)snprintf(text + len, sizeof(text) - len, "nonsense\n");
+	check(!parse(text));
+	check_eq(errs.errors.count, CONFIG_MESSAGES_MAX);
+	check_eq(errs.errors.more, 1000 - CONFIG_MESSAGES_MAX);
+}
+
+TEST(lists_and_sections_are_bounded)
+{
+	static char text[64 * 1024];
+	size_t len = (size_t)snprintf(text, sizeof(text), LEAST "host = a0\n");
+
+	for (int i = 1; i < 300; i++)
+		len += (size_t)snprintf(text + len, sizeof(text) - len, " a%d\n", i);
+	check(!parse(text));
+	check(told(&errs.errors, "at most 256 may be given"));
+	len = (size_t)snprintf(text, sizeof(text), LEAST);
+	for (int i = 1; i < 1100; i++)
+		len += (size_t)snprintf(text + len, sizeof(text) - len,
+					"[mirror m%d]\nupstream = https://m\n", i);
+	check(!parse(text));
+	check(told(&errs.errors, "at most 1000 sections"));
+}
+
+TEST(too_large_a_file_is_refused)
+{
+	char *text = malloc(CONFIG_FILE_MAX + 2);
+
+	require(text);
+	memset(text, '\n', CONFIG_FILE_MAX + 1);
+	memcpy(text, LEAST, sizeof(LEAST) - 1);
+	text[CONFIG_FILE_MAX + 1] = '\0';
+	check(!parse(text));
+	check(told(&errs.errors, "t.ini: is larger than 1 MiB"));
+	text[CONFIG_FILE_MAX] = '\0';
+	config_unref(parse(text));
+	free(text);
+}
+
+TEST(the_dump_is_read_back_the_same)
+{
+	static char first[8192], second[8192];
+	struct config *c = parse("[server]\nhttps = 0.0.0.0:443\n [::]:443\nhost = a.b [::1]\n"
+				 "workers = 3\nhsts = max-age=1; preload\naccess_log = off\n"
+				 "[certificate main]\nchain = /c\nkey = /k\n[cache]\nsize = 1000M\n"
+				 "[mirror docker.io]\nhost = d.e\ncredentials = /cred\n"
+				 "realm = x.y\ntag_fresh = 90s\n[mirror x:5000]\n"
+				 "upstream = http://x:5000\nprivate = yes\n");
+	struct buf b;
+
+	require(c);
+	buf_init(&b, first, sizeof(first) - 1);
+	check(config_dump(c, &b));
+	config_unref(c);
+	c = parse(first);
+	require(c);
+	buf_init(&b, second, sizeof(second) - 1);
+	check(config_dump(c, &b));
+	check_str(first, second);
+	check(strstr(first, "\nsize = 1000M\n") != NULL);
+	buf_init(&b, second, 100);
+	check(!config_dump(c, &b));
+	config_unref(c);
+}
+
+TEST(references_keep_it)
+{
+	struct config *c = parse(LEAST);
+
+	require(c);
+	check(config_ref(c) == c);
+	config_unref(c);
+	check_str(c->mirrors[0].name, "docker.io");
+	config_unref(c);
+}
+
+/* From here on: what config_load() sees of the file system. */
+static char dir[64];
+
+static const char *put(const char *name, const char *text, mode_t mode)
+{
+	static char path[4][200];
+	static unsigned turn;
+	char *p = path[turn++ % 4];
+	int fd;
+
+	snprintf(p, sizeof(path[0]), "%s/%s", dir, name);
+	unlink(p);
+	fd = open(p, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+	if (fd < 0 || write(fd, text, strlen(text)) != (ssize_t)strlen(text) ||
+	    fchmod(fd, mode) < 0)
+		printf("# cannot write %s\n", p);
+	close(fd);
+	return p;
+}
+
+static struct config *load(const char *text)
+{
+	struct config *c;
+
+	config_errors_fini(&errs);
+	if (config_load(put("sluice.ini", text, 0600), &c, &errs) == 0)
+		return c;
+	check(c == NULL);
+	return NULL;
+}
+
+/* Loads LEAST with "credentials = <a file of that text>". */
+static struct config *load_credentials(const char *text, mode_t mode)
+{
+	char ini[500];
+
+	snprintf(ini, sizeof(ini), LEAST "credentials = %s\n", put("cred", text, mode));
+	return load(ini);
+}
+
+TEST(files_folder_is_made)
+{
+	snprintf(dir, sizeof(dir), "/tmp/sluice-config-XXXXXX");
+	require(mkdtemp(dir));
+}
+
+TEST(credentials_are_read)
+{
+	static char dump[4096];
+	struct config *c = load_credentials("me:p4ss:w\"ord\n", 0600);
+	struct buf b;
+
+	require(c);
+	check_str(c->mirrors[0].user, "me");
+	check_str(c->mirrors[0].password, "p4ss:w\"ord");
+	buf_init(&b, dump, sizeof(dump) - 1);
+	check(config_dump(c, &b));
+	check(strstr(dump, "p4ss") == NULL);
+	check(strstr(dump, "/cred\n") != NULL);
+	config_unref(c);
+	c = load_credentials("a:b", 0400);
+	require(c);
+	check_str(c->mirrors[0].password, "b");
+	config_unref(c);
+}
+
+TEST(bad_credentials_are_refused_and_not_repeated)
+{
+	check(!load_credentials("me:secret\n", 0640));
+	check(told(&errs.errors, "others may read it: chmod 600"));
+	check(!load_credentials("mesecret\n", 0600));
+	check(told(&errs.errors, "there is no ':'"));
+	check(!load_credentials("me:secret\nmore\n", 0600));
+	check(told(&errs.errors, "without control characters"));
+	check(!load_credentials(":secret\n", 0600));
+	check(told(&errs.errors, "one of them is empty"));
+	check(!load_credentials("secret:\n", 0600));
+	check(!load_credentials("", 0600));
+	for (unsigned i = 0; i < errs.errors.count; i++)
+		check(strstr(errs.errors.text[i], "secret") == NULL);
+}
+
+TEST(credentials_of_somebody_else_are_refused)
+{
+	char ini[500];
+	const char *path = put("cred", "me:secret", 0600);
+
+	if (geteuid() != 0)
+		skip("needs root");
+	require(chown(path, 12345, 12345) == 0);
+	snprintf(ini, sizeof(ini), LEAST "credentials = %s\n", path);
+	check(!load(ini));
+	check(told(&errs.errors, "belongs to somebody else"));
+}
+
+TEST(unreadable_files_are_told_all_at_once)
+{
+	char ini[1000];
+
+	snprintf(ini, sizeof(ini),
+		 "[server]\nplain = 127.0.0.1:1\nacme_webroot = %s/none\nuser = nobody-here\n"
+		 "access_log = %s/none/access.log\n"
+		 "[certificate main]\nchain = %s/none\nkey = %s\n"
+		 "[cache]\npath = %s\n"
+		 "[mirror quay.io]\nca = %s\ncredentials = /dev/null\n",
+		 dir, dir, dir, dir, put("file", "x", 0600), put("empty", "", 0600));
+	check(!load(ini));
+	check(told(&errs.errors, "sluice.ini:3: [server] acme_webroot ="));
+	check(told(&errs.errors,
+		   "sluice.ini:4: [server] user = nobody-here: there is no such user"));
+	check(told(&errs.errors, "none/access.log: the folder for it"));
+	check(told(&errs.errors, "none: No such file or directory"));
+	check(told(&errs.errors, ": Is a directory"));
+	check(told(&errs.errors, ": Not a directory"));
+	check(told(&errs.errors, "empty: the file is empty"));
+	check(told(&errs.errors, "credentials = /dev/null: it is not a regular file"));
+	check_eq(errs.errors.count, 8);
+}
+
+TEST(a_file_that_is_none_is_refused)
+{
+	struct config *c;
+
+	config_errors_fini(&errs);
+	check_eq(config_load("/nonexistent/sluice.ini", &c, &errs), -EINVAL);
+	check(told(&errs.errors, "/nonexistent/sluice.ini: No such file or directory"));
+	config_errors_fini(&errs);
+	check_eq(config_load(dir, &c, &errs), -EINVAL);
+	check(told(&errs.errors, "Is a directory"));
+	config_errors_fini(&errs);
+}
+
+TEST(files_folder_is_removed)
+{
+	static const char *const names[] = { "sluice.ini", "cred", "file", "empty" };
+	char path[200];
+
+	for (size_t i = 0; i < countof(names); i++) {
+		snprintf(path, sizeof(path), "%s/%s", dir, names[i]);
+		unlink(path);
+	}
+	check_eq(rmdir(dir), 0);
+}
