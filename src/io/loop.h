@@ -11,7 +11,8 @@
  *     loop alone counts it up and down (down before done() is called).
  *  2. done() records the result and wakes its owner's task; it decides nothing.
  *  3. A task is queued at most once; it runs after the completions of the turn in which it was woken.
- *  4. Except loop_post(), everything here is called by the loop's own thread only.
+ *  4. Except loop_post(), everything here is called by the loop's own thread only; before loop_run(),
+ *     by the thread that called loop_new(), and then for at most loop_opts.entries operations.
  */
 #pragma once
 
@@ -25,16 +26,27 @@
 
 struct loop;
 
-struct iovec;
-
 /* One kernel operation; lives inside its owner, which may not be freed while it is in flight. */
 struct op {
-	struct op *next;                       /* private to the loop: the ready queue */
-	void (*done)(struct op *op, int res);  /* res as cqe->res: >= 0 or -errno */
-	unsigned *inflight;                    /* the owner's counter */
-	int res;                               /* private */
-	uint32_t cqe_flags;                    /* private; multishot: more to come? buffer id */
-	bool busy;                             /* in flight */
+	void (*done)(struct op *op, int res); /* res as cqe->res: >= 0 or -errno */
+	unsigned *inflight;                   /* the owner's counter */
+	bool busy;                            /* in flight */
+
+	/* Private: what was asked, kept because the kernel may want to be asked again. */
+	bool polling;   /* the poll before a retry is what is in flight */
+	bool cancelled; /* no retry any more */
+	uint8_t kind;
+	int fd;
+	uint32_t arg; /* events, open flags, address length */
+	int mode;
+	union {
+		void *mem;
+		const void *cmem;
+	};
+	uint32_t len;
+	uint32_t got; /* sent so far */
+	uint64_t off;
+	uint32_t cqe_flags; /* of the completion that done() is called for */
 };
 
 /* A step function to be run later in this turn; lives inside its owner. */
@@ -42,27 +54,32 @@ struct task {
 	struct task *next;
 	void (*run)(struct task *task);
 	bool queued;
+	uint32_t
+		round; /* private: of the loop when it was woken; a task that wakes itself waits a turn */
 };
 
 /* A message to a loop from any thread; lives inside its owner until it is delivered. */
 struct mail {
 	struct mail *next;
-	void (*deliver)(struct mail *mail);    /* runs on the receiving loop */
+	void (*deliver)(struct mail *mail); /* runs on the receiving loop */
 };
 
 struct loop_opts {
-	unsigned entries;         /* submission queue; completions get four times that */
-	unsigned rx_bufs;         /* provided receive buffers, a power of two */
+	unsigned entries; /* submission queue; completions get four times that */
+	unsigned rx_bufs; /* provided receive buffers, a power of two; 0: no loop_recv_pooled() */
 	unsigned rx_buf_bytes;
 };
 
 /* 0 or -errno; *why then names what refused and how to mend it (io_uring_disabled, seccomp, kernel). */
 int loop_new(struct loop **out, const struct loop_opts *opts, const char **why) must_check;
+/* On any thread, after loop_run() has returned.  No operation and no loop_post() may be under way. */
 void loop_free(struct loop *l);
 
-/* Runs turns until loop_stop(); call on the thread that is to own the loop. */
+/* Runs turns until loop_stop(); call on the thread that is to own the loop, the same one each time. */
 void loop_run(struct loop *l);
 void loop_stop(struct loop *l);
+/* Operations of all owners in flight.  0 is what loop_free() wants. */
+unsigned loop_inflight(const struct loop *l);
 
 /* Monotonic milliseconds, read once a turn.  Never 0. */
 uint64_t loop_now_ms(const struct loop *l);
@@ -90,9 +107,10 @@ void loop_post(struct loop *l, struct mail *m);
 
 /*
  * Operations.  All take an idle op.  Buffers are borrowed until done().  -EAGAIN from the kernel on
- * a socket is handled here (poll and retry), -EINTR too; done() sees neither.
+ * a socket is handled here (poll and retry), -EINTR too; done() sees neither (but a connect may
+ * end with -EAGAIN: that is final).
  */
-void loop_accept(struct loop *l, struct op *op, int listen_fd);  /* multishot: done(fd) many times */
+void loop_accept(struct loop *l, struct op *op, int listen_fd); /* multishot: done(fd) many times */
 void loop_connect(struct loop *l, struct op *op, int fd, const struct sockaddr *sa, socklen_t len);
 void loop_recv(struct loop *l, struct op *op, int fd, void *mem, size_t len);
 /*
@@ -104,7 +122,7 @@ const char *loop_rx_data(struct loop *l, const struct op *op);
 size_t loop_rx_buf_bytes(const struct loop *l);
 /* Sends all of it (MSG_WAITALL|MSG_NOSIGNAL); done(op, n): n < len only with an error to follow. */
 void loop_send(struct loop *l, struct op *op, int fd, const void *mem, size_t len);
-void loop_poll(struct loop *l, struct op *op, int fd, short events);  /* done(op, revents) */
+void loop_poll(struct loop *l, struct op *op, int fd, short events); /* done(op, revents) */
 void loop_read(struct loop *l, struct op *op, int fd, void *mem, size_t len, uint64_t off);
 void loop_write(struct loop *l, struct op *op, int fd, const void *mem, size_t len, uint64_t off);
 void loop_openat(struct loop *l, struct op *op, int dir_fd, const char *path, int flags, int mode);
