@@ -53,7 +53,7 @@ static inline struct slice slice_skip(struct slice s, size_t n)
 {
 	if (n > s.len)
 		n = s.len;
-	return (struct slice){ s.ptr + n, s.len - n };
+	return (struct slice){ n ? s.ptr + n : s.ptr, s.len - n }; /* NULL + 0 is undefined in C */
 }
 
 static inline struct slice slice_first(struct slice s, size_t n)
