@@ -14,9 +14,9 @@
 
 struct timer {
 	void (*fired)(struct timer *t);
-	uint64_t due_ms;    /* 0: not armed */
-	uint64_t heap_ms;   /* private: where it stands in the heap, <= due_ms */
-	uint32_t at;        /* private: index in the heap + 1; 0: not in it */
+	uint64_t due_ms;  /* 0: not armed */
+	uint64_t heap_ms; /* private: where it stands in the heap, <= due_ms */
+	uint32_t at;      /* private: index in the heap + 1; 0: not in it */
 };
 
 struct timers {

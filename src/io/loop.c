@@ -45,8 +45,8 @@ int loop_new(struct loop **out, const struct loop_opts *opts, const char **why)
 	timers_init(&l->timers);
 	op_init(&l->event_op, &l->own_inflight, loop_event_done);
 	l->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	*why = "no file descriptor left for an event loop: raise the limit of open files (ulimit -n, "
-	       "LimitNOFILE= of the unit)";
+	*why = "no file descriptor left for an event loop: raise the limit of open files (ulimit "
+	       "-n, LimitNOFILE= of the unit)";
 	err = l->event_fd < 0 ? -errno : ring_init(&l->ring, opts, why);
 	if (err < 0) {
 		if (l->event_fd >= 0) {

@@ -10,9 +10,11 @@
  *     and the memory it names belong to the kernel.  `*inflight` of its owner counts such ops; the
  *     loop alone counts it up and down (down before done() is called).
  *  2. done() records the result and wakes its owner's task; it decides nothing.
- *  3. A task is queued at most once; it runs after the completions of the turn in which it was woken.
- *  4. Except loop_post(), everything here is called by the loop's own thread only; before loop_run(),
- *     by the thread that called loop_new(), and then for at most loop_opts.entries operations.
+ *  3. A task is queued at most once; it runs after the completions of the turn in which it was
+ *     woken; one that wakes itself, a turn later.
+ *  4. Except loop_post(), everything here is called by the loop's own thread only; before
+ *     loop_run(), by the thread that called loop_new(), and then for at most loop_opts.entries
+ *     operations.
  */
 #pragma once
 
@@ -54,8 +56,7 @@ struct task {
 	struct task *next;
 	void (*run)(struct task *task);
 	bool queued;
-	uint32_t
-		round; /* private: of the loop when it was woken; a task that wakes itself waits a turn */
+	uint32_t round; /* private: of the loop when it was woken */
 };
 
 /* A message to a loop from any thread; lives inside its owner until it is delivered. */
@@ -70,12 +71,12 @@ struct loop_opts {
 	unsigned rx_buf_bytes;
 };
 
-/* 0 or -errno; *why then names what refused and how to mend it (io_uring_disabled, seccomp, kernel). */
+/* 0 or -errno; *why then names what refused (sysctl, seccomp, kernel) and how to mend it. */
 int loop_new(struct loop **out, const struct loop_opts *opts, const char **why) must_check;
-/* On any thread, after loop_run() has returned.  No operation and no loop_post() may be under way. */
+/* On any thread, after loop_run() has returned.  No operation or loop_post() may be under way. */
 void loop_free(struct loop *l);
 
-/* Runs turns until loop_stop(); call on the thread that is to own the loop, the same one each time. */
+/* Runs turns until loop_stop(); on the thread that is to own the loop, the same each time. */
 void loop_run(struct loop *l);
 void loop_stop(struct loop *l);
 /* Operations of all owners in flight.  0 is what loop_free() wants. */
@@ -127,7 +128,7 @@ void loop_read(struct loop *l, struct op *op, int fd, void *mem, size_t len, uin
 void loop_write(struct loop *l, struct op *op, int fd, const void *mem, size_t len, uint64_t off);
 void loop_openat(struct loop *l, struct op *op, int dir_fd, const char *path, int flags, int mode);
 void loop_close(struct loop *l, struct op *op, int fd);
-/* Asks the kernel to end <victim>, whose done() comes with -ECANCELED or its own result.  No op needed. */
+/* Asks the kernel to end <victim>: its done() comes with -ECANCELED or its own result. */
 void loop_cancel(struct loop *l, struct op *victim);
 /* A multishot op whose done() was just called goes on by itself iff this is true. */
 static inline bool op_more(const struct op *op)

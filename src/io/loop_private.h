@@ -6,7 +6,7 @@
 #include "io/ring.h"
 
 enum {
-	/* Completions taken from the ring before any callback runs; the rest is left for the next turn. */
+	/* Completions taken from the ring before any callback runs; the rest waits a turn. */
 	LOOP_BATCH = 256,
 	LOOP_TIMERS_PER_TURN = 256,
 	LOOP_TASKS_PER_TURN = 1024,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * A few helper threads for what blocks: fsync and rename, unlink, scanning folders, password hashes.
+ * A few helper threads for what blocks: fsync, rename, unlink, scanning folders, password hashes.
  *
  * Invariants: a job runs once, on one helper, in the order of submission per helper set; its done()
  * then runs on the loop that submitted it (or on the helper itself, when there was no loop).  The
@@ -15,16 +15,20 @@
 struct offload;
 
 struct job {
-	struct mail mail;                /* private */
-	struct job *next;                /* private */
-	struct loop *loop;               /* private */
-	void (*work)(struct job *job);   /* on a helper thread */
-	void (*done)(struct job *job);   /* on the submitting loop, or on the helper; may be NULL without a loop */
+	struct mail mail;              /* private */
+	struct job *next;              /* private */
+	struct loop *loop;             /* private */
+	void (*work)(struct job *job); /* on a helper thread */
+	/* On the submitting loop; without a loop on the helper, where it may be NULL. */
+	void (*done)(struct job *job);
 };
 
 /* 0 or -errno. */
 int offload_new(struct offload **out, unsigned threads) must_check;
-/* Finishes what is queued, then joins the threads. */
+/* Finishes what is queued, then joins the threads.  The loops that submitted outlive this call. */
 void offload_free(struct offload *o);
-/* Any thread.  <loop> may be NULL.  <job> stays valid until done() (without a loop and done(): it may free itself in work()). */
+/*
+ * Any thread.  <loop> may be NULL.  <job> stays valid until done(); without a loop and done() it
+ * may free itself in work().
+ */
 void offload_submit(struct offload *o, struct loop *loop, struct job *job);

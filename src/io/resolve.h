@@ -8,6 +8,7 @@
 #include <netinet/in.h>
 #include <stdint.h>
 
+#include "base/list.h"
 #include "base/stat.h"
 #include "io/loop.h"
 
@@ -27,18 +28,20 @@ struct addr {
 enum { RESOLVE_ADDRS_MAX = 16 };
 
 struct resolve_opts {
-	const char *const *servers;   /* "1.1.1.1", "127.0.0.1:5353", "[::1]:53"; none: the system's */
+	/* "1.1.1.1", "127.0.0.1:5353", "[::1]:53"; none: the system's. */
+	const char *const *servers;
 	unsigned servers_count;
 	enum addr_family family;
-	unsigned timeout_ms;          /* for one name in all, tries included */
+	unsigned timeout_ms; /* for one name in all, tries included */
 	struct stats *stats;
 };
 
 /* Lives in its owner; in flight from resolve_start() until done(). */
 struct resolve {
-	struct resolver *resolver;    /* private */
-	struct resolve *next;         /* private */
-	bool busy;                    /* private */
+	struct resolver *resolver;                /* private */
+	struct list node;                         /* private: a name's waiting, or the answered */
+	int err;                                  /* private */
+	bool busy;                                /* private */
 	void (*done)(struct resolve *r, int err); /* 0, ERR_DNS, ERR_DNS_TIMEOUT */
 	struct addr addrs[RESOLVE_ADDRS_MAX];     /* port filled in */
 	unsigned count;
@@ -46,8 +49,12 @@ struct resolve {
 	char host[256];
 };
 
+/* 0 or -errno; -EINVAL: a server is not an address. */
 int resolver_new(struct resolver **out, struct loop *l, const struct resolve_opts *opts) must_check;
-/* No resolve may be in flight but those that may be called back with ERR_DNS from here. */
+/*
+ * What is in flight is called back with ERR_DNS from here.  Not from inside a done(), and on a loop
+ * that goes on until loop_inflight() is 0: polls of sockets end some turns later.
+ */
 void resolver_free(struct resolver *r);
 /* done() is never called before this returns. <host> is copied. */
 void resolve_start(struct resolver *r, struct resolve *q, const char *host, uint16_t port);

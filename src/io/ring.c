@@ -12,11 +12,11 @@
 
 enum {
 	PAGE_BYTES = 4096,
-	/* A wait ends after this long at the latest: one call serves waits with and without a timer. */
+	/* A wait ends after this long at the latest: one call serves with and without a timer. */
 	WAIT_MAX_MS = 60 * 1000,
 	/*
-	 * Threads of io-wq per ring, where buffered file writes and openat run.  Unbounded by default,
-	 * which is a thread per fill on a slow disk.
+	 * Threads of io-wq per ring, where buffered file writes and openat run.  By default
+	 * a thread per fill on a slow disk.
 	 */
 	IOWQ_WORKERS = 8,
 };
@@ -35,34 +35,38 @@ static cold char io_uring_disabled(void)
 	return c;
 }
 
+/* EPERM has three causes. */
+static cold const char *refused_why(void)
+{
+	switch (io_uring_disabled()) {
+	case '1':
+		return "kernel.io_uring_disabled is 1, so io_uring is for members of "
+		       "kernel.io_uring_group only: set that to this user's group, or run "
+		       "'sysctl -w kernel.io_uring_disabled=0'";
+	case '2':
+		return "kernel.io_uring_disabled is 2, so nobody may use io_uring: run 'sysctl -w "
+		       "kernel.io_uring_disabled=0' and keep it in /etc/sysctl.d/";
+	}
+	return "io_uring is refused though kernel.io_uring_disabled is not set, so a seccomp filter "
+	       "does it, as Docker and containerd install by default: allow io_uring_setup, "
+	       "io_uring_enter and io_uring_register in the container's seccomp profile";
+}
+
 static cold const char *setup_why(int err)
 {
 	switch (err) {
-	case -EPERM:
-		switch (io_uring_disabled()) {
-		case '1':
-			return "kernel.io_uring_disabled is 1, so only members of kernel.io_uring_group "
-			       "may use io_uring: set kernel.io_uring_group to this user's group, or "
-			       "run 'sysctl -w kernel.io_uring_disabled=0'";
-		case '2':
-			return "kernel.io_uring_disabled is 2, so nobody may use io_uring: run "
-			       "'sysctl -w kernel.io_uring_disabled=0' and keep it in /etc/sysctl.d/";
-		}
-		return "io_uring is refused though kernel.io_uring_disabled is not set, so a seccomp "
-		       "filter does it, as Docker and containerd install by default: allow "
-		       "io_uring_setup, io_uring_enter and io_uring_register in the container's "
-		       "seccomp profile";
+	case -EPERM: return refused_why();
 	case -ENOSYS:
-		return "this kernel has no io_uring, or a sandbox hides it: Sluice needs Linux 6.1 or "
-		       "newer with CONFIG_IO_URING, outside of gVisor";
+		return "this kernel has no io_uring, or a sandbox hides it: Sluice needs Linux 6.1 "
+		       "or newer with CONFIG_IO_URING, outside of gVisor";
 	case -EINVAL: return "this kernel's io_uring is too old: Sluice needs Linux 6.1 or newer";
 	case -ENOMEM:
 		return "no memory for io_uring: raise the locked-memory limit (ulimit -l, "
 		       "LimitMEMLOCK= of the unit) or the memory limit of the container";
 	case -EMFILE:
 	case -ENFILE:
-		return "no file descriptor left for io_uring: raise the limit of open files (ulimit "
-		       "-n, LimitNOFILE= of the unit)";
+		return "no file descriptor left for io_uring: raise the limit of open files "
+		       "(ulimit -n, LimitNOFILE= of the unit)";
 	}
 	return err_text(err);
 }

@@ -4,8 +4,8 @@
  * Private to io/: loop.c turns it, ops.c fills it.
  *
  * Invariants
- *  1. The ring is made disabled, by any thread; the thread that calls ring_own() is the only one that
- *     enters it afterwards (SINGLE_ISSUER).
+ *  1. The ring is made disabled, by any thread; the thread that calls ring_own() is the only one
+ *     that enters it afterwards (SINGLE_ISSUER).
  *  2. Each receive buffer is either the kernel's or that of the one completion being run.
  */
 #pragma once
