@@ -47,9 +47,9 @@ static cold const char *refused_why(void)
 		return "kernel.io_uring_disabled is 2, so nobody may use io_uring: run 'sysctl -w "
 		       "kernel.io_uring_disabled=0' and keep it in /etc/sysctl.d/";
 	}
-	return "io_uring is refused though kernel.io_uring_disabled is not set, so a seccomp filter "
-	       "does it, as Docker and containerd install by default: allow io_uring_setup, "
-	       "io_uring_enter and io_uring_register in the container's seccomp profile";
+	return "io_uring is refused though kernel.io_uring_disabled is not set, so a seccomp "
+	       "filter does it, as Docker and containerd install by default: allow "
+	       "io_uring_setup, io_uring_enter and io_uring_register in the container's profile";
 }
 
 static cold const char *setup_why(int err)

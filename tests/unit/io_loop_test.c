@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "io/loop.h"
+#include "io/loop_private.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -220,6 +220,72 @@ TEST(send_to_a_closed_peer_fails_without_a_signal)
 	run_until(1);
 	check_eq(tx.res, -EPIPE);
 	close(sv[0]);
+	finish();
+}
+
+/* Makes the kernel answer -EAGAIN to what was asked last and is not submitted yet. */
+static void last_does_not_wait(void)
+{
+	struct io_uring_sq *sq = &loop->ring.uring.sq;
+	struct io_uring_sqe *sqe = &sq->sqes[(sq->sqe_tail - 1) & sq->ring_mask];
+
+	check(sqe->opcode == IORING_OP_RECV || sqe->opcode == IORING_OP_SEND);
+	sqe->msg_flags = MSG_DONTWAIT | MSG_NOSIGNAL;
+}
+
+static void poke(struct timer *t)
+{
+	(void)t;
+	loop_stop(loop);
+}
+
+TEST(again_is_waited_for_and_never_seen)
+{
+	static char out[4 << 20], in[4 << 20];
+	struct probe rx, tx;
+	struct timer soon;
+	size_t got = 0;
+	int sv[2];
+
+	require(start());
+	check(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, sv) == 0);
+	probe_init(&rx);
+	probe_init(&tx);
+	timer_init(&soon, poke);
+	loop_recv(loop, &rx.op, sv[1], in, sizeof(in));
+	last_does_not_wait();
+	loop_timer_set(loop, &soon, loop_now_ms(loop) + 20);
+	loop_run(loop);
+	check(rx.op.polling);
+	check_eq(write(sv[0], "x", 1), 1);
+	run_until(1);
+	check_eq(rx.res, 1);
+
+	loop_recv(loop, &rx.op, sv[1], in, sizeof(in));
+	last_does_not_wait();
+	loop_timer_set(loop, &soon, loop_now_ms(loop) + 20);
+	loop_run(loop);
+	check(rx.op.polling);
+	loop_cancel(loop, &rx.op);
+	run_until(1);
+	check_eq(rx.res, -ECANCELED);
+
+	memset(out, 'y', sizeof(out));
+	loop_send(loop, &tx.op, sv[0], out, sizeof(out));
+	last_does_not_wait();
+	while (got < sizeof(in) && test_bad == 0) {
+		loop_recv(loop, &rx.op, sv[1], in + got, sizeof(in) - got);
+		while (op_busy(&rx.op))
+			run_until(1);
+		require(rx.res > 0);
+		got += (size_t)rx.res;
+	}
+	while (op_busy(&tx.op))
+		run_until(1);
+	check_eq(tx.res, sizeof(out));
+	check_mem(in, out, sizeof(out));
+	close(sv[0]);
+	close(sv[1]);
 	finish();
 }
 
