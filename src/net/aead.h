@@ -20,14 +20,15 @@ struct aead_engine;
 /* An expanded key. */
 struct aead_key {
 	enum aead_cipher cipher;
-	void *sched;          /* owned: expanded key, aligned, wiped and freed by _fini */
+	void *sched; /* owned: expanded key, aligned, wiped and freed by _fini */
 };
 
 struct aead_engine *aead_engine_new(void) must_check;
 void aead_engine_free(struct aead_engine *e);
-const char *aead_engine_name(const struct aead_engine *e);   /* "ipsec-mb avx2-vaes", for the log */
+const char *aead_engine_name(const struct aead_engine *e); /* "ipsec-mb avx2-vaes", for the log */
 
-int aead_key_init(struct aead_key *k, struct aead_engine *e, enum aead_cipher c, const uint8_t *key) must_check;
+int aead_key_init(struct aead_key *k, struct aead_engine *e, enum aead_cipher c,
+		  const uint8_t *key) must_check;
 void aead_key_fini(struct aead_key *k);
 
 /*
@@ -39,4 +40,5 @@ void aead_seal(struct aead_engine *e, const struct aead_key *k, const uint8_t no
 	       uint8_t *out);
 /* in[0..len) without the tag, which is at in + len.  false: forged; <out> is then wiped. */
 bool aead_open(struct aead_engine *e, const struct aead_key *k, const uint8_t nonce[AEAD_NONCE],
-	       const uint8_t *aad, size_t aad_len, const uint8_t *in, size_t len, uint8_t *out) must_check;
+	       const uint8_t *aad, size_t aad_len, const uint8_t *in, size_t len,
+	       uint8_t *out) must_check;

@@ -16,17 +16,17 @@ struct tls_server;
 struct tls_client;
 
 struct tls_cert_opts {
-	const char *name;    /* of the [certificate] section, for messages */
-	const char *chain;   /* PEM file: leaf first */
-	const char *key;     /* PEM file */
+	const char *name;  /* of the [certificate] section, for messages */
+	const char *chain; /* PEM file: leaf first */
+	const char *key;   /* PEM file */
 };
 
 /*
  * The first certificate is the default.  On failure NULL, and <err> gets a sentence that names the
  * file, what is wrong with it and what to do.
  */
-struct tls_server *tls_server_new(const struct tls_cert_opts *certs, size_t count, bool h2, char *err,
-				  size_t err_len) must_check;
+struct tls_server *tls_server_new(const struct tls_cert_opts *certs, size_t count, bool h2,
+				  char *err, size_t err_len) must_check;
 struct tls_server *tls_server_ref(struct tls_server *s);
 void tls_server_unref(struct tls_server *s);
 /* Do the names (SAN, else CN; wildcards) of the certificate that <sni> gets cover <host>?  For 421. */
