@@ -11,8 +11,8 @@ struct listener {
 	int fd;
 	unsigned inflight;
 	bool stopping;
-	int kind;                                      /* the owner's word for what it serves */
-	struct timer retry;                            /* after EMFILE, ENFILE, ENOBUFS, ENOMEM */
+	int kind;           /* the owner's word for what it serves */
+	struct timer retry; /* after EMFILE, ENFILE, ENOBUFS, ENOMEM */
 	void (*accepted)(struct listener *ls, int fd, const struct addr *peer);
 };
 

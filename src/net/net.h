@@ -24,11 +24,11 @@ enum {
 struct net {
 	struct loop *loop;
 	struct stats *stats;
-	struct aead_engine *aead;   /* net/aead.h */
-	struct pool small;          /* raw input: one record and a receive more (NET_SMALL_BYTES) */
-	struct pool big;            /* raw input of upstream connections */
-	char *plain;                /* NET_PLAIN_BYTES, for owners to make output in */
-	char *sealed;               /* NET_SEALED_BYTES, private to stream.c */
+	struct aead_engine *aead; /* net/aead.h */
+	struct pool small;        /* raw input: one record and a receive more (NET_SMALL_BYTES) */
+	struct pool big;          /* raw input of upstream connections */
+	char *plain;              /* NET_PLAIN_BYTES, for owners to make output in */
+	char *sealed;             /* NET_SEALED_BYTES, private to stream.c */
 };
 
 enum { NET_SMALL_BYTES = TLS_RECORD_MAX + 4096, NET_BIG_BYTES = 128 * 1024 };

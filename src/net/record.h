@@ -17,12 +17,12 @@ enum record_type { RECORD_CCS = 20, RECORD_ALERT = 21, RECORD_HANDSHAKE = 22, RE
 
 /* What leaves the handshake, for one direction. */
 struct record_keys {
-	uint8_t minor;         /* 3: TLS 1.2, 4: TLS 1.3 */
+	uint8_t minor; /* 3: TLS 1.2, 4: TLS 1.3 */
 	enum aead_cipher cipher;
 	uint8_t key[32];
-	uint8_t iv[12];        /* TLS 1.2 GCM: 4 bytes of implicit nonce */
-	uint64_t seq;          /* of the next record */
-	uint8_t secret[48];    /* TLS 1.3: traffic secret, for KeyUpdate */
+	uint8_t iv[12];     /* TLS 1.2 GCM: 4 bytes of implicit nonce */
+	uint64_t seq;       /* of the next record */
+	uint8_t secret[48]; /* TLS 1.3: traffic secret, for KeyUpdate */
 	uint8_t secret_len;
 };
 
@@ -49,8 +49,8 @@ void record_rx_fini(struct record_rx *r);
 /* Bytes that sealing <len> bytes of payload (<= TLS_PLAIN_MAX) takes. */
 size_t record_sealed_bytes(const struct record_tx *t, size_t len);
 /* Seals one record into <out>; <in> may not overlap it.  Returns the bytes written. */
-size_t record_seal(struct record_tx *t, struct aead_engine *e, enum record_type type, struct slice in,
-		   uint8_t *out);
+size_t record_seal(struct record_tx *t, struct aead_engine *e, enum record_type type,
+		   struct slice in, uint8_t *out);
 /* Must the key be changed (1.3) or the connection ended (1.2) before the next record? (RFC 8446 5.5) */
 bool record_tx_spent(const struct record_tx *t);
 

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "net/listen.h"
+
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/log.h"
+
+/*
+ * The kernel bounds the backlog by net.core.somaxconn anyway.  Out of descriptors or memory,
+ * accepting pauses: what comes meanwhile waits in the backlog.
+ */
+enum { BACKLOG = 4096, RETRY_MS = 100 };
+
+static int set(int fd, int level, int name, int value)
+{
+	return setsockopt(fd, level, name, &value, sizeof(value)) == 0 ? 0 : -errno;
+}
+
+static int prepare(int fd, const struct addr *at)
+{
+	int err = set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+
+	if (err == 0)
+		err = set(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+	if (err == 0 && at->sa.sa_family == AF_INET6)
+		err = set(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
+	/* Inherited by what is accepted. */
+	if (err == 0)
+		err = set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+	if (err == 0 && bind(fd, &at->sa, at->len) != 0)
+		err = -errno;
+	if (err == 0 && listen(fd, BACKLOG) != 0)
+		err = -errno;
+	return err;
+}
+
+int listen_open(const struct addr *at)
+{
+	int fd = socket(at->sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int err;
+
+	if (fd < 0)
+		return -errno;
+	err = prepare(fd, at);
+	if (err == 0)
+		return fd;
+	close(fd);
+	return err;
+}
+
+static void take(struct listener *ls, int fd)
+{
+	struct addr peer = { .len = sizeof(peer.in6) };
+
+	if (getpeername(fd, &peer.sa, &peer.len) == 0) {
+		ls->accepted(ls, fd, &peer);
+		return;
+	}
+	close(fd); /* gone already */
+}
+
+static void arm(struct listener *ls)
+{
+	loop_accept(ls->loop, &ls->accept_op, ls->fd);
+}
+
+/* What the kernel had accepted for us when the socket was told to stop. */
+static void finish(struct listener *ls)
+{
+	int fd;
+
+	while ((fd = accept4(ls->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0)
+		take(ls, fd);
+	close(ls->fd);
+	ls->fd = -1;
+}
+
+static void accept_done(struct op *op, int res)
+{
+	struct listener *ls = container_of(op, struct listener, accept_op);
+
+	if (res >= 0)
+		take(ls, res);
+	if (op_more(op))
+		return;
+	if (ls->stopping) {
+		finish(ls);
+		return;
+	}
+	if (res >= 0 || res == -ECONNABORTED) {
+		arm(ls); /* the multishot ended by itself, or a connection died in the queue */
+		return;
+	}
+	/* EMFILE, ENFILE, ENOBUFS, ENOMEM: not mended by asking again at once. */
+	log_limited(LOG_WARN, "listen paused_ms=%d reason=\"%s\"", RETRY_MS, err_text(res));
+	loop_timer_set(ls->loop, &ls->retry, loop_now_ms(ls->loop) + RETRY_MS);
+}
+
+static void retry_fired(struct timer *t)
+{
+	arm(container_of(t, struct listener, retry));
+}
+
+void listen_start(struct listener *ls, struct loop *l, int fd, int kind,
+		  void (*accepted)(struct listener *ls, int fd, const struct addr *peer))
+{
+	*ls = (struct listener){ .loop = l, .fd = fd, .kind = kind, .accepted = accepted };
+	op_init(&ls->accept_op, &ls->inflight, accept_done);
+	timer_init(&ls->retry, retry_fired);
+	arm(ls);
+}
+
+void listen_stop(struct listener *ls)
+{
+	if (ls->stopping)
+		return;
+	ls->stopping = true;
+	loop_timer_clear(ls->loop, &ls->retry);
+	if (op_busy(&ls->accept_op))
+		loop_cancel(ls->loop, &ls->accept_op);
+	else
+		finish(ls);
+}
