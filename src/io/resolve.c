@@ -212,8 +212,9 @@ static void deliver(struct resolver *r)
 	while (!list_empty(&r->answered))
 		list_push(&batch, list_pop(&r->answered));
 	while (!list_empty(&batch)) {
-		struct resolve *q = container_of(list_pop(&batch), struct resolve, node);
+		struct resolve *q = container_of(batch.next, struct resolve, node);
 
+		list_remove(&q->node);
 		assert(q->busy);
 		q->busy = false;
 		q->done(q, q->err);
