@@ -7,7 +7,7 @@
 
 #include <stdint.h>
 
-enum stat {
+enum stat_id {
 #define X(name, metric, kind, help) STAT_##name,
 #include "base/stat.def"
 #undef X
@@ -25,19 +25,19 @@ struct stat_info {
 };
 extern const struct stat_info stat_infos[STAT_COUNT];
 
-static inline void stat_add(struct stats *s, enum stat which, int64_t n)
+static inline void stat_add(struct stats *s, enum stat_id which, int64_t n)
 {
 	uint64_t now = __atomic_load_n(&s->v[which], __ATOMIC_RELAXED);
 
 	__atomic_store_n(&s->v[which], now + (uint64_t)n, __ATOMIC_RELAXED);
 }
 
-static inline void stat_inc(struct stats *s, enum stat which)
+static inline void stat_inc(struct stats *s, enum stat_id which)
 {
 	stat_add(s, which, 1);
 }
 
-static inline uint64_t stat_get(const struct stats *s, enum stat which)
+static inline uint64_t stat_get(const struct stats *s, enum stat_id which)
 {
 	return __atomic_load_n(&s->v[which], __ATOMIC_RELAXED);
 }
