@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * One answer from an upstream: token, connection, request, redirects, one retry where it is safe;
+ * then the head, then the body as it comes.
+ *
+ * Invariants
+ *  1. What is sent upstream is made here from the mirror's configuration: nothing of a client's request
+ *     but method, path and Accept gets in; no client's Authorization, cookie or `ns` ever does.
+ *  2. Authorization goes to the upstream's own origin only, never along a redirect to another one.
+ *  3. Redirects and token servers are https (http only within an origin that the configuration itself
+ *     names as http), and upconn.c refuses private addresses.
+ *  4. The body is exactly as long as upstream's framing says, or the fetch ends with an error.
+ */
+#pragma once
+
+#include "base/arena.h"
+#include "http/h1.h"
+#include "http/uri.h"
+#include "proxy/upconn.h"
+
+struct token;
+
+enum fetch_state {
+	FETCH_IDLE,
+	FETCH_AUTH,    /* a token is needed: waiting for it */
+	FETCH_CONN,    /* waiting for a connection */
+	FETCH_SEND,
+	FETCH_HEAD,    /* request sent, waiting for the head */
+	FETCH_DRAIN,   /* small body of a redirect or 401, so that the connection can be kept */
+	FETCH_BODY,    /* msg is valid; the owner pulls */
+	FETCH_DONE,    /* the whole body was pulled */
+	FETCH_FAILED,
+};
+
+/* A body piece of an answer that is followed by another request is read up to this. */
+enum { FETCH_DRAIN_MAX = 16 * 1024 };
+
+struct fetch_opts {
+	struct mirror *mirror;
+	struct task *owner;
+	const char *target;          /* "/v2/...", borrowed until the fetch is closed */
+	const char *scope;           /* of the token, NULL: none is needed */
+	const char *accept;          /* NULL: none */
+	bool head;
+	/* Token requests: an absolute place instead of the mirror's own, and credentials for it. */
+	const struct uri *place;
+	const char *authorization;   /* secret, borrowed */
+};
+
+struct fetch {
+	struct proxy *proxy;
+	struct fetch_opts o;
+	struct task task;            /* run when a token or the connection moves */
+	struct timer timer;
+	struct arena arena;
+	enum fetch_state state;
+	int err;                     /* FETCH_FAILED */
+	struct uri origin;           /* the mirror's */
+	struct uri at;               /* where the request goes now */
+	bool auth_allowed;           /* at is still the origin */
+	unsigned redirects;
+	unsigned auth_rounds;
+	bool fresh;                  /* the retry: on a new connection */
+	bool probing;                /* asking /v2/ for the challenge */
+	bool timed_out;
+	struct token *token;         /* held by reference while used or waited for */
+	struct list token_node;      /* in token.waiters */
+	struct upconn *conn;
+	char *request;               /* in the arena; holds secrets: wiped after sending */
+	size_t request_len;
+	size_t request_sent;
+	struct msg msg;              /* slices into the arena */
+	struct h1_body body;
+	uint64_t body_bytes;         /* pulled */
+	bool over;                   /* bytes beyond the body came: not reusable */
+};
+
+/* <f> may be the owner's memory, zeroed or fetch_close()d before. */
+void fetch_start(struct fetch *f, struct proxy *p, const struct fetch_opts *o);
+/* The final head is there: f->msg. */
+static inline bool fetch_has_head(const struct fetch *f)
+{
+	return f->state == FETCH_BODY || f->state == FETCH_DONE;
+}
+/* > 0: bytes added to <into>; 0: nothing now, the owner will be woken; ERR_EOF: the body is complete; else error. */
+int fetch_pull(struct fetch *f, struct buf *into) must_check;
+/* Legal in every state; synchronous: the connection closes by itself. */
+void fetch_close(struct fetch *f);
+/* Seconds from Retry-After (a number or a date), 0 if none. */
+unsigned fetch_retry_after_s(const struct fetch *f);

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * One worker's share of the mirror: what its connections, requests and fills have in common.  Owned
+ * by the worker's thread; other threads only read `stats`.
+ *
+ * Who wakes whom: a client runs one xfer; an xfer waits on a tag check, a relay or a blob; a pull
+ * fills a blob by a fetch; a fetch waits on a token (which is a fetch too) and on an upstream
+ * connection.  Arrows go that way only; the way back is a task that is woken.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/list.h"
+#include "base/pool.h"
+#include "base/stat.h"
+#include "cache/cache.h"
+#include "config/config.h"
+#include "io/loop.h"
+#include "io/resolve.h"
+#include "net/listen.h"
+#include "net/net.h"
+#include "net/tls.h"
+#include "proxy/access.h"
+
+enum {
+	/*
+	 * Upstream connections of one worker: at most one for each pull, tag check, relay and token
+	 * request, and the idle ones.  The bound answers 503.
+	 */
+	UPCONNS_MAX = 1024,
+	UPCONNS_IDLE_MAX = 64,
+	/* Fills of one worker: 1,000 distinct cold blobs at once are a start-up storm of a cluster. */
+	PULLS_MAX = 1024,
+	TOKENS_MAX = 4096,
+	TAGCHECKS_MAX = 1024,
+	/* One request's memory: head, answer, up to HTTP_RANGES_MAX ranges with their part headers. */
+	XFER_ARENA = 1024 * 1024,
+	FETCH_ARENA = 256 * 1024,
+	UPCONN_IDLE_MS = 50 * 1000,   /* below the 60 s at which most servers close */
+};
+
+enum listener_kind { LISTEN_HTTPS, LISTEN_HTTP, LISTEN_PLAIN, LISTEN_ADMIN };
+
+/* What one [mirror] is to one worker. */
+struct mirror {
+	const struct conf_mirror *conf;
+	struct tls_client *tls;       /* trust roots; NULL: plain upstream only */
+	struct slice name;
+	const char *authority;        /* of the upstream, for Host */
+	/* What the upstream's last challenge said, so that a new scope costs no 401. */
+	char *realm;
+	char *service;
+	bool basic;                   /* it wants Basic */
+};
+
+/* What main.c makes once for all workers. */
+struct shared {
+	struct config *config;
+	struct cache *cache;
+	struct tls_server *tls;       /* NULL: no https listener */
+	struct tls_client **mirror_tls; /* one per mirror */
+	struct offload *helpers;
+	struct stats **stats;         /* of all workers */
+	unsigned workers;
+	int access_fd;                /* -1: off */
+	bool draining;                /* atomic: healthz says so */
+};
+
+struct proxy {
+	struct shared *shared;
+	const struct config *config;
+	struct loop *loop;
+	struct stats stats;
+	struct net net;
+	struct resolver *resolver;
+	struct cache *cache;
+	struct access_log access;
+	struct mirror *mirrors;
+
+	struct listener *listeners;
+	unsigned listeners_count;
+
+	struct list clients;          /* struct client.node */
+	unsigned clients_count;
+	unsigned clients_max;
+	struct list upconns_idle;     /* most recently used first */
+	unsigned upconns_idle_count;
+	struct list upconns_closing;
+	unsigned upconns_count;
+	struct list pulls;
+	unsigned pulls_count;
+	struct list tagchecks;
+	unsigned tagchecks_count;
+	struct list tokens;           /* most recently used first */
+	unsigned tokens_count;
+
+	struct pool client_pool;
+	struct pool xfer_pool;
+	struct pool upconn_pool;
+	struct pool head_pool;        /* request and response heads being read: HTTP_HEAD_MAX */
+	struct pool cold_pool;        /* reads that had to wait for the disk: IO_CHUNK */
+
+	struct task drain_task;
+	struct mail drain_mail;
+	struct mail stats_mail;
+	struct timer drain_timer;
+	bool draining;
+	bool killed;                  /* the drain's time is over */
+};
+
+/* Listening sockets are taken over.  0 or -errno. */
+struct proxy_listen {
+	int fd;
+	enum listener_kind kind;
+};
+int proxy_init(struct proxy *p, struct shared *shared, const struct proxy_listen *listen,
+	       unsigned listen_count, const char **why) must_check;
+void proxy_fini(struct proxy *p);
+/* On the worker's thread, before its loop runs. */
+void proxy_start(struct proxy *p);
+/* From any thread: no new work, finish what runs, then stop the loop. */
+void proxy_drain(struct proxy *p);
+/* Something ended; when draining, is it all over? */
+void proxy_ended(struct proxy *p);
+
+static inline uint64_t proxy_now(const struct proxy *p)
+{
+	return loop_now_ms(p->loop);
+}
