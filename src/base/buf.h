@@ -32,7 +32,7 @@ static inline size_t buf_len(const struct buf *b)
 
 static inline struct slice buf_data(const struct buf *b)
 {
-	return (struct slice){ b->mem + b->head, b->tail - b->head };
+	return (struct slice){ b->mem ? b->mem + b->head : NULL, b->tail - b->head };
 }
 
 static inline char *buf_tail(struct buf *b)
