@@ -2,6 +2,7 @@
 #include "net/handshake.h"
 
 #include <arpa/inet.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include <wolfssl/options.h>
@@ -34,6 +35,7 @@ struct handshake {
 	bool verified;        /* client: chain and name are good */
 	const char *cert_why; /* the peer's certificate was refused, because */
 	const char *why;
+	char alert[32];
 	char host[256]; /* client: whom we want */
 };
 
@@ -311,8 +313,10 @@ static int judge_failure(struct handshake *h, int err)
 	if (h->cert_why)
 		return failed(h, ERR_TLS_CERT, h->cert_why);
 	if (err == FATAL_ERROR && wolfSSL_get_alert_history(h->ssl, &alerts) == WOLFSSL_SUCCESS &&
-	    alerts.last_rx.level == alert_fatal)
-		return failed(h, ERR_TLS_ALERT, "alert from the peer");
+	    alerts.last_rx.level == alert_fatal) {
+		snprintf(h->alert, sizeof(h->alert), "alert %d", alerts.last_rx.code);
+		return failed(h, ERR_TLS_ALERT, h->alert);
+	}
 	return failed(h, ERR_TLS_HANDSHAKE, wolfSSL_ERR_reason_error_string((unsigned long)err));
 }
 

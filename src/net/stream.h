@@ -11,7 +11,8 @@
  *  1. At most one receive and one send are in flight.  No receive is armed unless the owner asked by
  *     a stream_pull() that gave 0: back pressure is "do not pull".
  *  2. A stream that waits with nothing half received and nothing half sent holds no buffer.
- *  3. The first error is kept; after it pull and send give it for ever.
+ *  3. The first error is kept; after it pull and send give it for ever.  ERR_EOF is none: the other
+ *     direction may go on.
  *  4. Bytes are never lost, repeated or reordered; ERR_EOF means the peer ended the stream as its
  *     protocol wants (close_notify in TLS; FIN in plain).  FIN without close_notify is
  *     ERR_TLS_TRUNCATED.
@@ -24,6 +25,7 @@
 #include "io/loop.h"
 #include "net/addr.h"
 #include "net/net.h"
+#include "net/post.h"
 #include "net/record.h"
 #include "net/tls.h"
 
@@ -33,8 +35,8 @@ enum stream_state {
 	STREAM_HELLO,      /* server: the ClientHello is being read */
 	STREAM_HANDSHAKE,  /* wolfSSL works */
 	STREAM_OPEN,
-	STREAM_CLOSING,    /* flushing, FIN sent, draining; then the socket is closed */
-	STREAM_CLOSED,     /* everything is back */
+	STREAM_CLOSING, /* flushing, FIN sent, draining; then the socket is closed */
+	STREAM_CLOSED,  /* everything is back */
 };
 
 struct handshake;
@@ -44,34 +46,43 @@ struct stream {
 	struct task *owner;
 	enum stream_state state;
 	int fd;
-	int err;                  /* first error, 0 while there is none */
-	bool client;              /* role */
+	int err;     /* first error, 0 while there is none */
+	bool client; /* role */
 	bool tls;
-	bool rx_big;              /* client role: receive into a big buffer */
-	bool rx_eof;              /* FIN seen */
-	bool rx_closed;           /* close_notify seen (TLS) */
-	bool abort;               /* closing without flush */
-	bool h2;                  /* ALPN chose h2 */
+	bool rx_big;    /* client role: receive into a big buffer */
+	bool rx_eof;    /* FIN seen */
+	bool rx_closed; /* close_notify seen (TLS) */
+	bool abort;     /* closing without flush */
+	bool h2;        /* ALPN chose h2 */
 	bool resumed;
-	bool linger;              /* draining after FIN */
+	bool linger; /* draining after FIN */
 	unsigned inflight;
 	struct op rx_op;
 	struct op tx_op;
 	struct op close_op;
 	struct timer linger_timer;
-	struct buf raw;           /* received, not yet opened; NULL memory when empty */
+	struct buf raw; /* received, not yet opened; NULL memory when empty */
 	struct pool *raw_pool;
-	char *rest;               /* sealed (or plain) bytes that the kernel did not take; malloc'ed */
+	char *rest; /* sealed (or plain) bytes that the kernel did not take; malloc'ed */
 	size_t rest_len;
-	struct record_rx rx;      /* valid when tls and OPEN */
+	struct record_rx rx; /* valid when tls and OPEN */
 	struct record_tx tx;
-	struct handshake *hs;     /* during the handshake only */
+	struct post post;      /* TLS 1.3: messages behind the handshake, half received */
+	uint16_t opened;       /* payload at the head of <raw>, opened in place, not yet pulled */
+	uint16_t opened_tail;  /* and the bytes behind it that belong to its record */
+	unsigned idle_records; /* since the last payload: empty ones, control ones */
+	unsigned key_updates;  /* of the peer */
+	bool key_update_owed;  /* the peer asked for one of ours */
+	bool notified;         /* close_notify sent, or not to be sent any more */
+	bool linger_over;      /* drained enough */
+	unsigned linger_bytes;
+	struct handshake *hs; /* during the handshake only */
 	const struct tls_server *tls_server;
-	uint64_t rx_bytes;        /* payload given to the owner, payload accepted from it */
+	uint64_t rx_bytes; /* payload given to the owner, payload accepted from it */
 	uint64_t tx_bytes;
 	struct addr peer;
-	char sni[256];            /* lower case, "" if none */
-	char tls_text[48];        /* "TLSv1.3/AES_128_GCM" or "-" */
+	char sni[256];     /* lower case, "" if none */
+	char tls_text[48]; /* "TLSv1.3/AES_128_GCM" or "-" */
 };
 
 void stream_init(struct stream *s, struct net *net, struct task *owner);

@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * Sending.  One non-blocking send(2) for each call; what the kernel does not take is copied and
+ * left to the loop, and until that is gone nothing more is accepted.  So a connection owns memory
+ * only while its peer is slower than we are.
+ */
+#include "net/stream_private.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/sendfile.h>
+#include <sys/uio.h>
+
+#include "base/err.h"
+#include "net/aead.h"
+
+enum {
+	/* Small records first: the peer can use the first bytes before 16 KiB are there. */
+	FIRST_RECORD_BYTES = 4096,
+	FIRST_RECORDS_UNTIL = 64 * 1024,
+	/* sendfile(2) holds the thread while it runs. */
+	SENDFILE_MAX = 256 * 1024,
+};
+
+/* The kernel's share of <bytes>, now: 0 when it has no room. */
+static size_t send_now(struct stream *s, struct slice bytes, bool more)
+{
+	int flags = MSG_NOSIGNAL | MSG_DONTWAIT | (more ? MSG_MORE : 0);
+	ssize_t n = send(s->fd, bytes.ptr, bytes.len, flags);
+
+	if (n >= 0)
+		return (size_t)n;
+	if (errno != EAGAIN && errno != EINTR)
+		stream_fail(s, -errno);
+	return 0;
+}
+
+void stream_tx_offer(struct stream *s, struct slice bytes, bool more)
+{
+	size_t n;
+
+	assert(stream_tx_idle(s));
+	if (bytes.len == 0)
+		return;
+	n = send_now(s, bytes, more);
+	if (s->err || n == bytes.len)
+		return;
+	s->rest_len = bytes.len - n;
+	s->rest = malloc(s->rest_len);
+	if (!s->rest) {
+		stream_fail(s, -ENOMEM);
+		return;
+	}
+	memcpy(s->rest, bytes.ptr + n, s->rest_len);
+	loop_send(s->net->loop, &s->tx_op, s->fd, s->rest, s->rest_len);
+}
+
+void stream_tx_ended(struct stream *s, int res)
+{
+	bool sent = s->rest != NULL;
+
+	free(s->rest);
+	s->rest = NULL;
+	if (res < 0)
+		stream_fail(s, res);
+	else if (sent && (size_t)res < s->rest_len)
+		stream_fail(s, -EPIPE);
+	s->rest_len = 0;
+}
+
+void stream_tx_alert(struct stream *s, unsigned description)
+{
+	/* RFC 8446 6: in TLS 1.3 the level says nothing more. */
+	const char alert[2] = { description == ALERT_CLOSE_NOTIFY ? 1 : 2, (char)description };
+	size_t n;
+
+	if (!s->tls || !s->tx.key.sched || !stream_tx_idle(s) || s->notified)
+		return;
+	s->notified = true;
+	n = record_seal(&s->tx, s->net->aead, RECORD_ALERT, (struct slice){ alert, 2 },
+			(uint8_t *)s->net->sealed);
+	stream_tx_offer(s, (struct slice){ s->net->sealed, n }, false);
+}
+
+/* RFC 8446 4.6.3.  Returns the bytes of the record; what follows is under the next key. */
+static size_t seal_key_update(struct stream *s, char *out)
+{
+	size_t n = record_seal(&s->tx, s->net->aead, RECORD_HANDSHAKE, SLICE("\x18\0\0\1\0"),
+			       (uint8_t *)out);
+
+	record_tx_update(&s->tx, s->net->aead);
+	s->key_update_owed = false;
+	return n;
+}
+
+static size_t record_payload(const struct stream *s, size_t taken, size_t left)
+{
+	size_t max = s->tx_bytes + taken < FIRST_RECORDS_UNTIL ? (size_t)FIRST_RECORD_BYTES
+							       : (size_t)TLS_PLAIN_MAX;
+
+	return left < max ? left : max;
+}
+
+/* Seals <data> into the slab; returns the bytes there, 0 with s->err set. */
+static size_t seal(struct stream *s, struct slice data)
+{
+	char *slab = s->net->sealed;
+	size_t at = 0, taken = 0;
+
+	while (taken < data.len) {
+		bool spent = record_tx_spent(&s->tx);
+
+		if (spent && s->tx.k.minor == 3) {
+			stream_fail(s, ERR_TLS_LIMIT);
+			return 0;
+		}
+		if (spent || s->key_update_owed)
+			at += seal_key_update(s, slab + at);
+		size_t n = record_payload(s, taken, data.len - taken);
+
+		at += record_seal(&s->tx, s->net->aead, RECORD_DATA,
+				  (struct slice){ data.ptr + taken, n }, (uint8_t *)slab + at);
+		taken += n;
+		assert(at <= NET_SEALED_BYTES);
+	}
+	return at;
+}
+
+bool stream_writable(const struct stream *s)
+{
+	return s->state == STREAM_OPEN && stream_tx_idle(s);
+}
+
+int stream_send(struct stream *s, struct slice data, bool more)
+{
+	size_t n = data.len < NET_PLAIN_BYTES ? data.len : (size_t)NET_PLAIN_BYTES;
+	struct slice out = slice_first(data, n);
+
+	if (s->err)
+		return s->err;
+	if (n == 0 || !stream_writable(s))
+		return 0;
+	more |= n < data.len;
+	if (s->tls) {
+		size_t sealed = seal(s, out);
+
+		out = (struct slice){ s->net->sealed, sealed };
+	}
+	if (!s->err)
+		stream_tx_offer(s, out, more);
+	if (s->err)
+		return s->err;
+	s->tx_bytes += n;
+	return (int)n;
+}
+
+bool stream_takes_files(const struct stream *s)
+{
+	return s->state == STREAM_OPEN && !s->tls;
+}
+
+/* Is the page of the last byte in memory?  File systems that cannot tell are believed to be. */
+static bool is_resident(int fd, uint64_t last)
+{
+	char byte;
+	struct iovec v = { &byte, 1 };
+
+	return preadv2(fd, &v, 1, (off_t)last, RWF_NOWAIT) >= 0 || errno != EAGAIN;
+}
+
+int stream_send_file(struct stream *s, int fd, uint64_t off, size_t len)
+{
+	off_t at = (off_t)off;
+	ssize_t n;
+
+	if (s->err)
+		return s->err;
+	assert(stream_takes_files(s));
+	if (len == 0 || !stream_writable(s))
+		return 0;
+	if (len > SENDFILE_MAX)
+		len = SENDFILE_MAX;
+	if (!is_resident(fd, off + len - 1))
+		return -EAGAIN;
+	n = sendfile(s->fd, fd, &at, len);
+	if (n > 0) {
+		s->tx_bytes += (uint64_t)n;
+		return (int)n;
+	}
+	if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
+		loop_poll(s->net->loop, &s->tx_op, s->fd, POLLOUT);
+		return 0;
+	}
+	/* Nothing sent and no error: the file is shorter than the caller believes. */
+	stream_fail(s, n < 0 ? -errno : -EIO);
+	return s->err;
+}
