@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "proxy/fetch.h"
 
+#include <errno.h>
+#include <stdlib.h>
 #include <time.h>
 
 #include "base/err.h"

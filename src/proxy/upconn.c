@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "proxy/upconn.h"
 
+#include <errno.h>
+
 #include "base/err.h"
 #include "base/log.h"
 

@@ -1,0 +1,373 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "proxy/pull.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/err.h"
+#include "base/log.h"
+#include "proxy/oci.h"
+
+/* Bytes taken in one go before other work gets its turn. */
+enum { PULL_TURN_BYTES = 1024 * 1024, PULL_ARENA = 32 * 1024 };
+
+enum pull_state {
+	PULL_DISK,    /* the fill looks whether the file is there */
+	PULL_HEAD,    /* waiting for upstream's head */
+	PULL_REFUSED, /* reading the body of an error answer */
+	PULL_MEMORY,  /* a manifest: the whole of it, to know its type */
+	PULL_FLOW,    /* a blob: from the fetch into the fill */
+	PULL_STORE,   /* a manifest in memory: into the fill */
+	PULL_END,     /* the fill finishes, or has failed */
+};
+
+struct pull {
+	struct proxy *proxy;
+	struct mirror *mirror;   /* NULL: pull_store() */
+	struct list node;
+	struct task task;
+	struct arena arena;
+	enum pull_state state;
+	enum cache_kind kind;
+	struct fill fill;
+	struct fetch fetch;
+	struct fetch_opts opts;
+	struct buf body;         /* manifest or error body; malloc'ed */
+	uint8_t type;
+	uint64_t begun_ms;
+	char digest[DIGEST_TEXT_MAX];
+};
+
+static void pull_run(struct task *task);
+
+struct pull *pull_reserve(struct proxy *p)
+{
+	struct pull *pl = p->pulls_count < PULLS_MAX ? calloc(1, sizeof(*pl)) : NULL;
+
+	if (!pl)
+		return NULL;
+	pl->proxy = p;
+	pl->begun_ms = proxy_now(p);
+	list_init(&pl->node);
+	task_init(&pl->task, pull_run);
+	arena_init(&pl->arena, PULL_ARENA);
+	list_push(&p->pulls, &pl->node);
+	p->pulls_count++;
+	return pl;
+}
+
+void pull_drop(struct pull *pl)
+{
+	struct proxy *p = pl->proxy;
+
+	assert(pl->fill.state == FILL_IDLE);
+	fetch_close(&pl->fetch);
+	loop_unwake(p->loop, &pl->task);
+	list_remove(&pl->node);
+	p->pulls_count--;
+	free(pl->body.mem);
+	arena_fini(&pl->arena);
+	free(pl);
+	proxy_ended(p);
+}
+
+static void pull_fail(struct pull *pl, int err)
+{
+	struct blob_failure why = { .err = err };
+
+	if (pl->mirror)
+		log_warn("fill mirror=%s digest=%s failed received=%llu: %s", pl->mirror->conf->name,
+			 pl->digest, (unsigned long long)pl->fill.received, err_text(err));
+	fetch_close(&pl->fetch);
+	fill_fail(&pl->fill, &why);
+	pl->state = PULL_END;
+}
+
+void pull_start(struct pull *pl, struct mirror *m, struct slice repo, enum cache_kind kind,
+		const struct digest *d, struct blob *blob)
+{
+	struct proxy *p = pl->proxy;
+
+	pl->mirror = m;
+	pl->kind = kind;
+	digest_format(d, pl->digest);
+	pl->opts = (struct fetch_opts){
+		.mirror = m,
+		.owner = &pl->task,
+		.target = arena_printf(&pl->arena, "/v2/%.*s/%s/%s", SLICE_FMT(repo),
+				       kind == CACHE_BLOB ? "blobs" : "manifests", pl->digest),
+		.scope = arena_printf(&pl->arena, "repository:%.*s:pull", SLICE_FMT(repo)),
+		.accept = kind == CACHE_BLOB ? NULL : oci_accept_manifests,
+	};
+	stat_inc(&p->stats, STAT_FILLS);
+	fill_begin(&pl->fill, p->cache, blob, p->loop, &p->stats, &pl->task);
+	pl->state = PULL_DISK;
+	if (!pl->opts.target || !pl->opts.scope)
+		pull_fail(pl, -ENOMEM);
+	loop_wake(p->loop, &pl->task);
+}
+
+void pull_store(struct pull *pl, struct blob *blob, char *body, size_t len, uint8_t type)
+{
+	struct proxy *p = pl->proxy;
+
+	pl->kind = CACHE_MANIFEST;
+	buf_init(&pl->body, body, len);
+	pl->body.tail = len;
+	pl->type = type;
+	stat_inc(&p->stats, STAT_FILLS);
+	fill_begin(&pl->fill, p->cache, blob, p->loop, &p->stats, &pl->task);
+	pl->state = PULL_DISK;
+	loop_wake(p->loop, &pl->task);
+}
+
+static bool pull_disk(struct pull *pl)
+{
+	switch (pl->fill.state) {
+	case FILL_FOUND:
+	case FILL_LOST:
+		pl->state = PULL_END;
+		return true;
+	case FILL_ABSENT:
+		if (!pl->mirror) {
+			pl->state = PULL_STORE;
+			return true;
+		}
+		fetch_start(&pl->fetch, pl->proxy, &pl->opts);
+		pl->state = PULL_HEAD;
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* Grows by doubling up to <max>; 0 or an error. */
+static int body_grow(struct buf *b, size_t max)
+{
+	size_t cap = b->cap ? b->cap * 2 : 16 * 1024;
+	char *mem;
+
+	if (buf_room(b) > 0)
+		return 0;
+	if (b->cap >= max)
+		return ERR_LONG;
+	if (cap > max)
+		cap = max;
+	mem = realloc(b->mem, cap);
+	if (!mem)
+		return -ENOMEM;
+	b->mem = mem;
+	b->cap = cap;
+	return 0;
+}
+
+/* All of the body into memory: 0 wait, ERR_EOF complete, else an error. */
+static int pull_body(struct pull *pl, size_t max)
+{
+	int n;
+
+	do {
+		n = body_grow(&pl->body, max);
+		if (n == 0)
+			n = fetch_pull(&pl->fetch, &pl->body);
+	} while (n > 0);
+	return n;
+}
+
+static bool pull_head(struct pull *pl)
+{
+	const struct msg *m = &pl->fetch.msg;
+	uint64_t size;
+	int err;
+
+	if (pl->fetch.state == FETCH_FAILED) {
+		pull_fail(pl, pl->fetch.err);
+		return true;
+	}
+	if (!fetch_has_head(&pl->fetch))
+		return false;
+	if (m->status != 200) {
+		pl->state = PULL_REFUSED;
+		return true;
+	}
+	if (pl->kind == CACHE_MANIFEST) {
+		pl->state = PULL_MEMORY;
+		return true;
+	}
+	size = m->body == BODY_LENGTH ? m->body_bytes : BLOB_SIZE_UNKNOWN;
+	err = m->body == BODY_NONE ? ERR_HTTP : fill_open(&pl->fill, size, 0);
+	if (err)
+		pull_fail(pl, err);
+	else
+		pl->state = PULL_FLOW;
+	return true;
+}
+
+/* Upstream's own words go to the client with its status. */
+static bool pull_refused(struct pull *pl)
+{
+	struct blob_failure why = { .status = pl->fetch.msg.status,
+				    .retry_after_s = fetch_retry_after_s(&pl->fetch) };
+	struct slice text;
+	int n = pull_body(pl, ERROR_BODY_MAX);
+
+	if (n == 0)
+		return false;
+	text = oci_error_message(&pl->arena, buf_data(&pl->body));
+	snprintf(why.message, sizeof(why.message), "%.*s", SLICE_FMT(text));
+	log_info("fill mirror=%s digest=%s refused status=%d", pl->mirror->conf->name, pl->digest,
+		 why.status);
+	fetch_close(&pl->fetch);
+	fill_fail(&pl->fill, &why);
+	pl->state = PULL_END;
+	return true;
+}
+
+static bool pull_memory(struct pull *pl)
+{
+	int n = pull_body(pl, MANIFEST_MAX);
+	int type;
+
+	if (n == 0)
+		return false;
+	if (n != ERR_EOF) {
+		pull_fail(pl, n);
+		return true;
+	}
+	type = oci_type_of(msg_field(&pl->fetch.msg, "Content-Type"));
+	if (type <= 0)
+		type = oci_type_of_json(buf_data(&pl->body).ptr, buf_len(&pl->body));
+	if (type <= 0) {
+		pull_fail(pl, ERR_HTTP);
+		return true;
+	}
+	pl->type = (uint8_t)type;
+	pl->state = PULL_STORE;
+	return true;
+}
+
+static bool pull_store_step(struct pull *pl)
+{
+	struct buf *room;
+	size_t n;
+
+	if (pl->fill.state == FILL_ABSENT) {
+		int err = fill_open(&pl->fill, buf_len(&pl->body), pl->type);
+
+		if (err) {
+			pull_fail(pl, err);
+			return true;
+		}
+	}
+	while (buf_len(&pl->body) > 0) {
+		room = fill_room(&pl->fill, 1);
+		if (pl->fill.state == FILL_LOST)
+			break;
+		if (!room)
+			return false;
+		n = buf_len(&pl->body) < buf_room(room) ? buf_len(&pl->body) : buf_room(room);
+		if (!buf_append(room, slice_first(buf_data(&pl->body), n)))
+			unreachable("room was asked for");
+		buf_take(&pl->body, n);
+		fill_added(&pl->fill, n, false);
+	}
+	pl->state = PULL_END;
+	if (pl->fill.state != FILL_LOST)
+		fill_finish(&pl->fill);
+	return true;
+}
+
+static bool pull_flow(struct pull *pl)
+{
+	size_t taken = 0;
+	struct buf *room;
+	int n;
+
+	while (taken < PULL_TURN_BYTES) {
+		room = fill_room(&pl->fill, TLS_PLAIN_MAX);
+		if (pl->fill.state == FILL_LOST) {
+			pl->state = PULL_END;
+			return true;
+		}
+		if (!room)
+			return false;
+		n = fetch_pull(&pl->fetch, room);
+		if (n == 0)
+			return false;
+		if (n == ERR_EOF) {
+			pl->state = PULL_END;
+			fill_finish(&pl->fill);
+			return true;
+		}
+		if (n < 0) {
+			pull_fail(pl, n);
+			return true;
+		}
+		taken += (size_t)n;
+		fill_added(&pl->fill, (size_t)n, blob_readers(pl->fill.blob) > 0);
+	}
+	loop_wake(pl->proxy->loop, &pl->task);
+	return false;
+}
+
+static void pull_end(struct pull *pl)
+{
+	struct fill *f = &pl->fill;
+
+	if (f->state == FILL_FLUSHING)
+		return;
+	if (f->state == FILL_DONE)
+		log_debug("fill mirror=%s digest=%s bytes=%llu ms=%llu",
+			  pl->mirror ? pl->mirror->conf->name : "-", pl->digest,
+			  (unsigned long long)f->received,
+			  (unsigned long long)(proxy_now(pl->proxy) - pl->begun_ms));
+	if (!fill_close(f))
+		return;
+	f->state = FILL_IDLE;
+	pull_drop(pl);
+}
+
+static void pull_run(struct task *task)
+{
+	struct pull *pl = container_of(task, struct pull, task);
+	bool more = true;
+
+	while (more) {
+		switch (pl->state) {
+		case PULL_DISK:
+			more = pull_disk(pl);
+			break;
+		case PULL_HEAD:
+			more = pull_head(pl);
+			break;
+		case PULL_REFUSED:
+			more = pull_refused(pl);
+			break;
+		case PULL_MEMORY:
+			more = pull_memory(pl);
+			break;
+		case PULL_FLOW:
+			more = pull_flow(pl);
+			break;
+		case PULL_STORE:
+			more = pull_store_step(pl);
+			break;
+		case PULL_END:
+			pull_end(pl);
+			return;
+		}
+	}
+}
+
+void pulls_kill(struct proxy *p)
+{
+	list_for_each_safe(it, &p->pulls) {
+		struct pull *pl = container_of(it, struct pull, node);
+
+		if (pl->state == PULL_END)
+			continue;
+		pull_fail(pl, ERR_KILLED);
+		loop_wake(p->loop, &pl->task);
+	}
+}

@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "proxy/tagcheck.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "base/err.h"
+#include "base/log.h"
+#include "proxy/oci.h"
+#include "proxy/pull.h"
+
+enum { TAGCHECK_ARENA = 64 * 1024 };
+
+static void tagcheck_run(struct task *task);
+
+static void tagcheck_free(struct tagcheck *t)
+{
+	struct proxy *p = t->proxy;
+
+	assert(list_empty(&t->waiters));
+	fetch_close(&t->fetch);
+	loop_unwake(p->loop, &t->task);
+	list_remove(&t->node);
+	p->tagchecks_count--;
+	free(t->body.mem);
+	arena_fini(&t->arena);
+	free(t);
+}
+
+static struct tagcheck *tagcheck_find(struct proxy *p, struct mirror *m, struct slice repo,
+				      struct slice tag)
+{
+	list_for_each(it, &p->tagchecks) {
+		struct tagcheck *t = container_of(it, struct tagcheck, node);
+
+		if (t->mirror == m && !t->done && slice_eq(t->tag, tag) && slice_eq(t->repo, repo))
+			return t;
+	}
+	return NULL;
+}
+
+static struct slice keep(struct arena *a, struct slice s)
+{
+	return slice_of(arena_dup(a, s));
+}
+
+static struct tagcheck *tagcheck_new(struct proxy *p, struct mirror *m, struct slice repo,
+				     struct slice tag)
+{
+	struct tagcheck *t = p->tagchecks_count < TAGCHECKS_MAX ? calloc(1, sizeof(*t)) : NULL;
+
+	if (!t)
+		return NULL;
+	t->proxy = p;
+	t->mirror = m;
+	list_init(&t->node);
+	list_init(&t->waiters);
+	task_init(&t->task, tagcheck_run);
+	arena_init(&t->arena, TAGCHECK_ARENA);
+	list_push(&p->tagchecks, &t->node);
+	p->tagchecks_count++;
+	t->repo = keep(&t->arena, repo);
+	t->tag = keep(&t->arena, tag);
+	t->opts = (struct fetch_opts){
+		.mirror = m,
+		.owner = &t->task,
+		.target = arena_printf(&t->arena, "/v2/%.*s/manifests/%.*s", SLICE_FMT(repo),
+				       SLICE_FMT(tag)),
+		.scope = arena_printf(&t->arena, "repository:%.*s:pull", SLICE_FMT(repo)),
+		.accept = oci_accept_manifests,
+		.head = true,
+	};
+	if (!t->repo.ptr || !t->tag.ptr || !t->opts.target || !t->opts.scope) {
+		tagcheck_free(t);
+		return NULL;
+	}
+	stat_inc(&p->stats, STAT_TAG_CHECKS);
+	fetch_start(&t->fetch, p, &t->opts);
+	return t;
+}
+
+bool tagcheck_join(struct proxy *p, struct mirror *m, struct slice repo, struct slice tag,
+		   struct tagwait *w)
+{
+	struct tagcheck *t = tagcheck_find(p, m, repo, tag);
+
+	assert(!w->check);
+	if (!t)
+		t = tagcheck_new(p, m, repo, tag);
+	if (!t)
+		return false;
+	list_init(&w->node);
+	list_push(&t->waiters, &w->node);
+	w->check = t;
+	t->refs++;
+	return true;
+}
+
+/* When the last one leaves, nobody wants to know any more. */
+void tagcheck_leave(struct tagwait *w)
+{
+	struct tagcheck *t = w->check;
+
+	if (!t)
+		return;
+	list_remove(&w->node);
+	w->check = NULL;
+	if (--t->refs == 0)
+		tagcheck_free(t);
+}
+
+static void tagcheck_settle(struct tagcheck *t)
+{
+	t->done = true;
+	fetch_close(&t->fetch);
+	list_for_each(it, &t->waiters)
+		loop_wake(t->proxy->loop, container_of(it, struct tagwait, node)->task);
+}
+
+static void tagcheck_fail(struct tagcheck *t, int err)
+{
+	t->err = err;
+	log_info("tag mirror=%s repo=%s tag=%s not checked: %s", t->mirror->conf->name,
+		 LOG_Q(t->repo), LOG_Q(t->tag), err_text(err));
+	tagcheck_settle(t);
+}
+
+static void tagcheck_found(struct tagcheck *t)
+{
+	t->status = 200;
+	t->record.checked_s = time(NULL);
+	tag_put(t->proxy->cache, t->mirror->name, t->repo, t->tag, &t->record);
+	tagcheck_settle(t);
+}
+
+static void tagcheck_get(struct tagcheck *t)
+{
+	fetch_close(&t->fetch);
+	t->whole = true;
+	t->opts.head = false;
+	fetch_start(&t->fetch, t->proxy, &t->opts);
+}
+
+/* 0: more to come; ERR_EOF: all is in t->body; else an error. */
+static int tagcheck_read(struct tagcheck *t, size_t max)
+{
+	int n;
+
+	do {
+		if (!t->body.mem) {
+			t->body.mem = malloc(max);
+			if (!t->body.mem)
+				return -ENOMEM;
+			buf_init(&t->body, t->body.mem, max);
+		}
+		n = buf_room(&t->body) ? fetch_pull(&t->fetch, &t->body) : ERR_LONG;
+	} while (n > 0);
+	return n;
+}
+
+static void tagcheck_refused(struct tagcheck *t)
+{
+	struct slice text;
+
+	if (tagcheck_read(t, ERROR_BODY_MAX) == 0)
+		return;
+	text = oci_error_message(&t->arena, buf_data(&t->body));
+	snprintf(t->message, sizeof(t->message), "%.*s", SLICE_FMT(text));
+	t->status = t->fetch.msg.status;
+	t->retry_after_s = fetch_retry_after_s(&t->fetch);
+	tagcheck_settle(t);
+}
+
+/* The manifest itself came: its digest is the answer, and it goes into the cache. */
+static void tagcheck_body(struct tagcheck *t)
+{
+	struct proxy *p = t->proxy;
+	struct digest_ctx ctx;
+	struct blob *blob;
+	struct pull *pl;
+	int type;
+	int n = tagcheck_read(t, MANIFEST_MAX);
+
+	if (n == 0)
+		return;
+	type = oci_type_of(msg_field(&t->fetch.msg, "Content-Type"));
+	if (n == ERR_EOF && type <= 0)
+		type = oci_type_of_json(buf_data(&t->body).ptr, buf_len(&t->body));
+	if (n != ERR_EOF || type <= 0) {
+		tagcheck_fail(t, n != ERR_EOF ? n : ERR_HTTP);
+		return;
+	}
+	digest_begin(&ctx, DIGEST_SHA256);
+	digest_update(&ctx, buf_data(&t->body).ptr, buf_len(&t->body));
+	digest_end(&ctx, &t->record.digest);
+	t->record.type = (uint8_t)type;
+	t->record.size = buf_len(&t->body);
+	pl = pull_reserve(p);
+	if (!pl) {
+		tagcheck_fail(t, ERR_LIMIT);
+		return;
+	}
+	switch (cache_get(p->cache, CACHE_MANIFEST, &t->record.digest, &blob)) {
+	case CACHE_MISS:
+		pull_store(pl, blob, t->body.mem, buf_len(&t->body), t->record.type);
+		buf_init(&t->body, NULL, 0);
+		blob_unref(blob);
+		break;
+	case CACHE_HIT:
+	case CACHE_JOIN:
+		pull_drop(pl);
+		blob_unref(blob);
+		break;
+	case CACHE_NONE:
+		pull_drop(pl);
+		break;
+	}
+	tagcheck_found(t);
+}
+
+static void tagcheck_head(struct tagcheck *t)
+{
+	const struct msg *m = &t->fetch.msg;
+	int type;
+
+	if (m->status == 405 || m->status == 501 ||
+	    (m->status == 200 &&
+	     !digest_parse(msg_field(m, "Docker-Content-Digest"), &t->record.digest))) {
+		tagcheck_get(t);
+		return;
+	}
+	if (m->status != 200) {
+		/* An error's body tells why, and HEAD has none: but a second request would cost quota. */
+		t->status = m->status;
+		t->retry_after_s = fetch_retry_after_s(&t->fetch);
+		tagcheck_settle(t);
+		return;
+	}
+	type = oci_type_of(msg_field(m, "Content-Type"));
+	t->record.type = type > 0 ? (uint8_t)type : 0;
+	if (!http_parse_uint(msg_field(m, "Content-Length"), &t->record.size))
+		t->record.size = 0;
+	tagcheck_found(t);
+}
+
+static void tagcheck_run(struct task *task)
+{
+	struct tagcheck *t = container_of(task, struct tagcheck, task);
+
+	if (t->done)
+		return;
+	if (t->fetch.state == FETCH_FAILED)
+		tagcheck_fail(t, t->fetch.err);
+	else if (!fetch_has_head(&t->fetch))
+		return;
+	else if (!t->whole)
+		tagcheck_head(t);
+	else if (t->fetch.msg.status != 200)
+		tagcheck_refused(t);
+	else
+		tagcheck_body(t);
+}
