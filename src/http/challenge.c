@@ -6,12 +6,18 @@
  * with "=" behind it is a parameter of the challenge before it, any other begins a challenge.
  */
 
+/* strchr() would find a NUL in any set. */
+static bool is_in(char c, const char *set)
+{
+	return c != '\0' && strchr(set, c);
+}
+
 static struct slice take_until(struct slice *s, const char *stops)
 {
 	struct slice taken;
 	size_t n = 0;
 
-	while (n < s->len && !strchr(stops, s->ptr[n]))
+	while (n < s->len && !is_in(s->ptr[n], stops))
 		n++;
 	taken = slice_first(*s, n);
 	*s = slice_skip(*s, n);
@@ -22,7 +28,7 @@ static void skip_any(struct slice *s, const char *set)
 {
 	size_t n = 0;
 
-	while (n < s->len && s->ptr[n] != '\0' && strchr(set, s->ptr[n]))
+	while (n < s->len && is_in(s->ptr[n], set))
 		n++;
 	*s = slice_skip(*s, n);
 }

@@ -109,4 +109,5 @@ TEST(links)
 	check_str(next("</a>; title=\"x; rel=next"), NULL);
 	check_str(next("</a>; =; rel=next"), "/a");
 	check_str(next(""), NULL);
+	check(!link_next(SLICE("<>;\0"), &(struct slice){ 0 })); /* once looped for ever */
 }
