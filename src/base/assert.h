@@ -22,5 +22,5 @@ _Noreturn void assert_failed(const char *file, int line, const char *what);
 #define cold __attribute__((cold, noinline))
 #define printf_like(fmt, args) __attribute__((format(printf, fmt, args)))
 
-#define container_of(ptr, type, member) ((type *)(void *)((char *)(ptr) - offsetof(type, member)))
+#define container_of(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 #define countof(a) (sizeof(a) / sizeof((a)[0]))

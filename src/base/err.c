@@ -9,8 +9,7 @@ const char *err_text(int err)
 
 	switch (err) {
 #define X(name, code, words)                                                                       \
-	case name:                                                                                 \
-		return words;
+	case name: return words;
 		ERR_LIST(X)
 #undef X
 	}

@@ -4,12 +4,12 @@
 
 enum {
 	/*
-	 * HTTP head.  Podman's zstd:chunked asks up to 1,022 ranges in a Range header of 17.7 KB; twice
-	 * that plus the rest of a request.  Upstream heads carry signed URLs of some KB at most.
+	 * HTTP head.  Podman's zstd:chunked asks up to 1,022 ranges in a Range header of 17.7 KB;
+	 * twice that plus the rest of a request.  Upstream heads carry signed URLs of some KB.
 	 */
 	HTTP_HEAD_MAX = 48 * 1024,
 	HTTP_FIELDS_MAX = 100,
-	HTTP_RANGES_MAX = 2048,          /* 32 KB of "a-b," of 16 bytes each */
+	HTTP_RANGES_MAX = 2048, /* 32 KB of "a-b," of 16 bytes each */
 
 	/* Manifests: containerd refuses more than 4*1048*1048; registries refuse 4 MiB. */
 	MANIFEST_MAX = 4 * 1024 * 1024 + 512 * 1024,
@@ -18,7 +18,7 @@ enum {
 	TOKEN_ANSWER_MAX = 64 * 1024,
 	ERROR_BODY_MAX = 16 * 1024,
 
-	/* OCI distribution: name and tag; the name limit is the field's custom (hostname+name <= 255). */
+	/* OCI distribution: name and tag; by custom hostname and name have 255 bytes at most. */
 	REPO_NAME_MAX = 255,
 	TAG_MAX = 128,
 
@@ -31,9 +31,9 @@ enum {
 	TLS_HELLO_MAX = 16384,
 
 	/* I/O buffers. */
-	IO_SMALL = 18 * 1024,            /* one TLS record and its overhead */
-	IO_CHUNK = 128 * 1024,           /* reads from the cache, one turn of a transfer */
-	FILL_CHUNK = 256 * 1024,         /* writes to the cache: fewer, larger io-wq trips */
+	IO_SMALL = 18 * 1024,    /* one TLS record and its overhead */
+	IO_CHUNK = 128 * 1024,   /* reads from the cache, one turn of a transfer */
+	FILL_CHUNK = 256 * 1024, /* writes to the cache: fewer, larger io-wq trips */
 
 	REDIRECTS_MAX = 5,
 };

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Intrusive doubly linked ring.  A node that is on no list points at itself, so removal is always legal. */
+/*
+ * Intrusive doubly linked ring.  A node that is on no list points at itself, so removal is always
+ * legal.
+ */
 #pragma once
 
 #include <stdbool.h>

@@ -10,10 +10,10 @@
 #include "base/assert.h"
 
 struct pool {
-	const char *name;    /* for metrics and messages */
+	const char *name; /* for metrics and messages */
 	size_t block_bytes;
-	unsigned out_max;    /* blocks that may be out at once */
-	unsigned kept_max;   /* free blocks kept; more are given back to malloc */
+	unsigned out_max;  /* blocks that may be out at once */
+	unsigned kept_max; /* free blocks kept; more are given back to malloc */
 	unsigned out;
 	unsigned kept;
 	struct pool_block *free;

@@ -11,7 +11,7 @@ enum challenge_scheme { CHALLENGE_NONE, CHALLENGE_BASIC, CHALLENGE_BEARER };
 
 struct challenge {
 	enum challenge_scheme scheme;
-	struct slice realm;    /* unquoted, in the arena */
+	struct slice realm; /* unquoted, in the arena */
 	struct slice service;
 	struct slice scope;
 	struct slice error;

@@ -18,8 +18,8 @@ enum h1_result { H1_MORE, H1_DONE, H1_BAD };
 
 /* Why a message was refused; `status` is what to answer (400, 414, 431, 501, 505). */
 struct h1_error {
-	int status;       /* 502 for responses */
-	const char *why;  /* static */
+	int status;      /* 502 for responses */
+	const char *why; /* static */
 };
 
 /*
@@ -38,9 +38,9 @@ enum h1_result h1_parse_response(struct slice data, bool head, struct msg *m, si
 /* Body framing, resumable at any byte. */
 struct h1_body {
 	enum body_kind kind;
-	uint64_t left;      /* of the length, or of the chunk */
-	uint8_t state;      /* private */
-	uint32_t seen;      /* private: bytes of the current line or of the trailers */
+	uint64_t left; /* of the length, or of the chunk */
+	uint8_t state; /* private */
+	uint32_t seen; /* private: bytes of the current line or of the trailers */
 };
 
 void h1_body_init(struct h1_body *b, const struct msg *m);

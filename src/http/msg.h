@@ -24,14 +24,14 @@ enum http_method {
 };
 
 struct field {
-	struct slice name;   /* as received; compare with slice_ieq */
-	struct slice value;  /* trimmed */
+	struct slice name;  /* as received; compare with slice_ieq */
+	struct slice value; /* trimmed */
 };
 
 /* How the body is delimited. */
 enum body_kind {
 	BODY_NONE,
-	BODY_LENGTH,      /* body_bytes of them */
+	BODY_LENGTH, /* body_bytes of them */
 	BODY_CHUNKED,
 	BODY_UNTIL_CLOSE, /* responses only */
 };
@@ -46,7 +46,7 @@ struct msg {
 	bool keep_alive;        /* may another message follow on this connection? */
 	bool expect_continue;
 	enum body_kind body;
-	uint64_t body_bytes;    /* BODY_LENGTH */
+	uint64_t body_bytes; /* BODY_LENGTH */
 	unsigned fields_count;
 	struct field fields[HTTP_FIELDS_MAX];
 };

@@ -10,7 +10,7 @@
 
 struct range {
 	uint64_t from;
-	uint64_t bytes;  /* > 0 */
+	uint64_t bytes; /* > 0 */
 };
 
 enum range_result {

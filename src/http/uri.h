@@ -10,9 +10,9 @@
 
 struct uri {
 	bool https;
-	struct slice host;    /* lower case; without brackets for IPv6 */
+	struct slice host; /* lower case; without brackets for IPv6 */
 	uint16_t port;
-	struct slice target;  /* "/path?query", at least "/"; the fragment is dropped */
+	struct slice target; /* "/path?query", at least "/"; the fragment is dropped */
 };
 
 /*

@@ -16,7 +16,7 @@ enum { ACCESS_BUF_BYTES = 64 * 1024, ACCESS_FLUSH_MS = 500 };
 struct access_log {
 	struct loop *loop;
 	struct stats *stats;
-	int fd;                  /* -1: off; O_APPEND, shared by all workers, not owned */
+	int fd; /* -1: off; O_APPEND, shared by all workers, not owned */
 	enum conf_format format;
 	struct op op;
 	struct timer timer;
@@ -24,7 +24,7 @@ struct access_log {
 	char *mem[2];
 	size_t len[2];
 	unsigned filling;
-	size_t written;          /* of the buffer in the write */
+	size_t written; /* of the buffer in the write */
 };
 
 /* All slices may be none; text from outside is escaped here. */
@@ -33,16 +33,16 @@ struct access_line {
 	struct slice host;
 	struct slice mirror;
 	struct slice method;
-	struct slice target;     /* path and query */
-	unsigned minor;          /* HTTP/1.minor */
+	struct slice target; /* path and query */
+	unsigned minor;      /* HTTP/1.minor */
 	int status;
-	uint64_t bytes;          /* of the body */
+	uint64_t bytes; /* of the body */
 	uint64_t ms;
-	const char *cache;       /* hit miss join revalidated pass local - */
-	struct slice upstream;   /* host that was asked, none if none was */
-	const char *end;         /* ok, or why it ended early */
+	const char *cache;     /* hit miss join revalidated pass local - */
+	struct slice upstream; /* host that was asked, none if none was */
+	const char *end;       /* ok, or why it ended early */
 	struct slice user_agent;
-	const char *tls;         /* "TLSv1.3/AES_128_GCM" or "-" */
+	const char *tls; /* "TLSv1.3/AES_128_GCM" or "-" */
 };
 
 int access_init(struct access_log *a, struct loop *l, struct stats *st, int fd,

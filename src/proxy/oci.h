@@ -16,26 +16,26 @@
 #include "base/slice.h"
 
 enum oci_verb {
-	OCI_NONE,       /* not under /v2/ at all */
-	OCI_PING,       /* /v2/ or /v2, also behind a prefix */
+	OCI_NONE, /* not under /v2/ at all */
+	OCI_PING, /* /v2/ or /v2, also behind a prefix */
 	OCI_MANIFEST,
 	OCI_BLOB,
 	OCI_TAGS,
 	OCI_REFERRERS,
 	OCI_CATALOG,
-	OCI_UPLOAD,     /* blobs/uploads: pushes */
-	OCI_BAD,        /* under /v2/, but no such endpoint, or a bad name, tag or digest */
+	OCI_UPLOAD, /* blobs/uploads: pushes */
+	OCI_BAD,    /* under /v2/, but no such endpoint, or a bad name, tag or digest */
 };
 
 struct oci_path {
 	enum oci_verb verb;
-	struct slice prefix;   /* before /v2/, without slashes at its ends; "" if none */
-	struct slice name;     /* between /v2/ and the verb; may begin with a registry's name */
-	struct slice ref;      /* tag or digest */
+	struct slice prefix; /* before /v2/, without slashes at its ends; "" if none */
+	struct slice name;   /* between /v2/ and the verb; may begin with a registry's name */
+	struct slice ref;    /* tag or digest */
 	bool ref_is_digest;
-	struct slice query;    /* without '?' */
-	const char *code;      /* OCI_BAD: the error code to answer, e.g. NAME_INVALID */
-	const char *why;       /* OCI_BAD: a sentence */
+	struct slice query; /* without '?' */
+	const char *code;   /* OCI_BAD: the error code to answer, e.g. NAME_INVALID */
+	const char *why;    /* OCI_BAD: a sentence */
 };
 
 /* <target> is "/path?query"; percent-encoded paths are decoded once (bad escapes: OCI_BAD). */
@@ -53,7 +53,7 @@ extern const char oci_accept_manifests[];
 enum { OCI_TYPES = 9 };
 struct oci_type {
 	const char *media_type;
-	const char *suffix;    /* for cache file names: "oci-index" ... */
+	const char *suffix; /* for cache file names: "oci-index" ... */
 };
 extern const struct oci_type oci_types[OCI_TYPES];
 /* Parameters ("; charset") ignored; -1: not one of them. */

@@ -31,14 +31,14 @@ enum {
 	 */
 	UPCONNS_MAX = 1024,
 	UPCONNS_IDLE_MAX = 64,
-	/* Fills of one worker: 1,000 distinct cold blobs at once are a start-up storm of a cluster. */
+	/* Fills of one worker: 1,000 distinct cold blobs at once are a cluster starting up. */
 	PULLS_MAX = 1024,
 	TOKENS_MAX = 4096,
 	TAGCHECKS_MAX = 1024,
-	/* One request's memory: head, answer, up to HTTP_RANGES_MAX ranges with their part headers. */
+	/* One request's memory: head, answer, HTTP_RANGES_MAX ranges with their part headers. */
 	XFER_ARENA = 1024 * 1024,
 	FETCH_ARENA = 256 * 1024,
-	UPCONN_IDLE_MS = 50 * 1000,   /* below the 60 s at which most servers close */
+	UPCONN_IDLE_MS = 50 * 1000, /* below the 60 s at which most servers close */
 };
 
 enum listener_kind { LISTEN_HTTPS, LISTEN_HTTP, LISTEN_PLAIN, LISTEN_ADMIN };
@@ -46,26 +46,26 @@ enum listener_kind { LISTEN_HTTPS, LISTEN_HTTP, LISTEN_PLAIN, LISTEN_ADMIN };
 /* What one [mirror] is to one worker. */
 struct mirror {
 	const struct conf_mirror *conf;
-	struct tls_client *tls;       /* trust roots; NULL: plain upstream only */
+	struct tls_client *tls; /* trust roots; NULL: plain upstream only */
 	struct slice name;
-	const char *authority;        /* of the upstream, for Host */
+	const char *authority; /* of the upstream, for Host */
 	/* What the upstream's last challenge said, so that a new scope costs no 401. */
 	char *realm;
 	char *service;
-	bool basic;                   /* it wants Basic */
+	bool basic; /* it wants Basic */
 };
 
 /* What main.c makes once for all workers. */
 struct shared {
 	struct config *config;
 	struct cache *cache;
-	struct tls_server *tls;       /* NULL: no https listener */
+	struct tls_server *tls;         /* NULL: no https listener */
 	struct tls_client **mirror_tls; /* one per mirror */
 	struct offload *helpers;
-	struct stats **stats;         /* of all workers */
+	struct stats **stats; /* of all workers */
 	unsigned workers;
-	int access_fd;                /* -1: off */
-	bool draining;                /* atomic: healthz says so */
+	int access_fd; /* -1: off */
+	bool draining; /* atomic: healthz says so */
 };
 
 struct proxy {
@@ -82,10 +82,10 @@ struct proxy {
 	struct listener *listeners;
 	unsigned listeners_count;
 
-	struct list clients;          /* struct client.node */
+	struct list clients; /* struct client.node */
 	unsigned clients_count;
 	unsigned clients_max;
-	struct list upconns_idle;     /* most recently used first */
+	struct list upconns_idle; /* most recently used first */
 	unsigned upconns_idle_count;
 	struct list upconns_closing;
 	unsigned upconns_count;
@@ -93,21 +93,21 @@ struct proxy {
 	unsigned pulls_count;
 	struct list tagchecks;
 	unsigned tagchecks_count;
-	struct list tokens;           /* most recently used first */
+	struct list tokens; /* most recently used first */
 	unsigned tokens_count;
 
 	struct pool client_pool;
 	struct pool xfer_pool;
 	struct pool upconn_pool;
-	struct pool head_pool;        /* request and response heads being read: HTTP_HEAD_MAX */
-	struct pool cold_pool;        /* reads that had to wait for the disk: IO_CHUNK */
+	struct pool head_pool; /* request and response heads being read: HTTP_HEAD_MAX */
+	struct pool cold_pool; /* reads that had to wait for the disk: IO_CHUNK */
 
 	struct task drain_task;
 	struct mail drain_mail;
 	struct mail stats_mail;
 	struct timer drain_timer;
 	bool draining;
-	bool killed;                  /* the drain's time is over */
+	bool killed; /* the drain's time is over */
 };
 
 /* Listening sockets are taken over.  0 or -errno. */

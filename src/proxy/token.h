@@ -18,28 +18,29 @@ struct token {
 	struct proxy *proxy;
 	struct mirror *mirror;
 	struct list node;
-	struct list waiters;      /* struct fetch.token_node */
+	struct list waiters; /* struct fetch.token_node */
 	struct task task;
-	unsigned refs;            /* fetches that hold it */
+	unsigned refs; /* fetches that hold it */
 	enum token_state state;
-	int err;                  /* TOKEN_FAILED */
-	int status;               /* of the realm's answer, 0: none */
+	int err;    /* TOKEN_FAILED */
+	int status; /* of the realm's answer, 0: none */
 	uint64_t expires_ms;
-	char *key;                /* realm, service, scope */
+	char *key; /* realm, service, scope */
 	char *value;
 	struct fetch fetch;
 	struct buf answer;
 	struct uri place;
-	char *basic;              /* secret; in the fetch's lifetime only */
+	char *basic; /* secret; in the fetch's lifetime only */
 	struct arena arena;
-	bool gone;                /* invalidated: freed when the last reference goes */
+	bool gone; /* invalidated: freed when the last reference goes */
 };
 
 /*
  * The token for that scope, with a reference.  TOKEN_ASKING: <f> is among the waiters and its task
  * will be woken.  NULL: the table is full, no memory, or the realm is no acceptable https URL.
  */
-struct token *token_get(struct proxy *p, struct mirror *m, const char *scope, struct fetch *f) must_check;
+struct token *token_get(struct proxy *p, struct mirror *m, const char *scope,
+			struct fetch *f) must_check;
 /* Gives the reference back; <bad>: upstream did not accept it, nobody else shall use it. */
 void token_put(struct token *t, struct fetch *f, bool bad);
 /* Idle ones go; when draining. */

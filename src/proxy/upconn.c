@@ -155,10 +155,11 @@ static void upconn_dial(struct upconn *u)
 
 		if (!u->mirror->conf->private && addr_is_private(to)) {
 			addr_format(to, text);
-			log_limited(LOG_WARN,
-				    "upstream mirror=%s host=%s address=%s refused: private address "
-				    "(private = yes in the mirror's section allows it)",
-				    u->mirror->conf->name, u->host, text);
+			log_limited(
+				LOG_WARN,
+				"upstream mirror=%s host=%s address=%s refused: private address "
+				"(private = yes in the mirror's section allows it)",
+				u->mirror->conf->name, u->host, text);
 			err = ERR_ADDR_PRIVATE;
 			continue;
 		}
@@ -231,12 +232,8 @@ static void upconn_run(struct task *task)
 		if (!u->err)
 			upconn_connecting(u);
 		return;
-	case UP_READY:
-		loop_wake(u->proxy->loop, u->user);
-		return;
-	case UP_IDLE:
-		upconn_idle(u);
-		return;
+	case UP_READY: loop_wake(u->proxy->loop, u->user); return;
+	case UP_IDLE: upconn_idle(u); return;
 	case UP_CLOSING:
 		if (stream_is_closed(&u->stream))
 			upconn_free(u);

@@ -22,27 +22,27 @@ enum upconn_state { UP_RESOLVING, UP_CONNECTING, UP_READY, UP_IDLE, UP_CLOSING }
 struct upconn {
 	struct proxy *proxy;
 	struct mirror *mirror;
-	struct list node;         /* idle or closing list */
+	struct list node; /* idle or closing list */
 	struct task task;
-	struct task *user;        /* the fetch that has it */
+	struct task *user; /* the fetch that has it */
 	struct stream stream;
 	struct resolve dns;
-	struct timer timer;       /* connect limit; idle limit */
+	struct timer timer; /* connect limit; idle limit */
 	enum upconn_state state;
-	int err;                  /* UP_READY was not and will not be reached */
+	int err; /* UP_READY was not and will not be reached */
 	bool https;
 	bool dns_busy;
-	bool kept;                /* it served a request before */
+	bool kept; /* it served a request before */
 	bool stream_used;
 	unsigned addr_next;
 	uint16_t port;
 	char host[256];
-	struct buf in;            /* received bytes not yet used; memory from head_pool while in use */
+	struct buf in; /* received bytes not yet used; memory from head_pool while in use */
 };
 
 /*
- * An idle connection to that place, or a new one that is being made; <user> is woken as it proceeds.
- * <fresh>: never a kept one.  NULL: UPCONNS_MAX is reached.
+ * An idle connection to that place, or a new one that is being made; <user> is woken as it
+ * proceeds.  <fresh>: never a kept one.  NULL: UPCONNS_MAX is reached.
  */
 struct upconn *upconn_get(struct proxy *p, struct mirror *m, const struct uri *to, bool fresh,
 			  struct task *user) must_check;
