@@ -86,11 +86,8 @@ static enum step fetch_auth(struct fetch *f)
 		}
 	}
 	switch (f->token->state) {
-	case TOKEN_ASKING:
-		return STEP_WAIT;
-	case TOKEN_READY:
-		f->state = FETCH_CONN;
-		return STEP_MORE;
+	case TOKEN_ASKING: return STEP_WAIT;
+	case TOKEN_READY: f->state = FETCH_CONN; return STEP_MORE;
 	case TOKEN_FAILED:
 		/* The realm's own 401, 403, 429 ... is the answer; it has no body for the client. */
 		if (f->token->status >= 400) {
@@ -129,14 +126,14 @@ static bool fetch_make_request(struct fetch *f)
 
 	if (!authority)
 		return false;
-	f->request = arena_printf(
-		&f->arena,
-		"%s %.*s HTTP/1.1\r\nHost: %s\r\nUser-Agent: sluice/%s\r\n%s%s%s%s%s%s"
-		"Accept-Encoding: identity\r\n\r\n",
-		f->o.head && !f->probing ? "HEAD" : "GET", SLICE_FMT(target), authority,
-		version_text(), f->o.accept ? "Accept: " : "", f->o.accept ? f->o.accept : "",
-		f->o.accept ? "\r\n" : "", auth ? "Authorization: " : "", auth ? auth : "",
-		auth ? "\r\n" : "");
+	f->request =
+		arena_printf(&f->arena,
+			     "%s %.*s HTTP/1.1\r\nHost: %s\r\nUser-Agent: sluice/%s\r\n%s%s%s%s%s%s"
+			     "Accept-Encoding: identity\r\n\r\n",
+			     f->o.head && !f->probing ? "HEAD" : "GET", SLICE_FMT(target),
+			     authority, version_text(), f->o.accept ? "Accept: " : "",
+			     f->o.accept ? f->o.accept : "", f->o.accept ? "\r\n" : "",
+			     auth ? "Authorization: " : "", auth ? auth : "", auth ? "\r\n" : "");
 	if (!f->request)
 		return false;
 	f->request_len = strlen(f->request);
@@ -191,7 +188,8 @@ static enum step fetch_broken(struct fetch *f, int err)
 static enum step fetch_send(struct fetch *f)
 {
 	while (f->request_sent < f->request_len) {
-		struct slice rest = { f->request + f->request_sent, f->request_len - f->request_sent };
+		struct slice rest = { f->request + f->request_sent,
+				      f->request_len - f->request_sent };
 		int n = stream_send(&f->conn->stream, rest, false);
 
 		if (n < 0)
@@ -367,8 +365,7 @@ static enum step fetch_head(struct fetch *f)
 				    f->o.mirror->conf->name, f->conn->host, e.why);
 			fetch_fail(f, ERR_HTTP);
 			return STEP_WAIT;
-		case H1_MORE:
-			break;
+		case H1_MORE: break;
 		}
 		buf_compact(in);
 		n = stream_pull(&f->conn->stream, in);
@@ -437,28 +434,15 @@ static void fetch_run(struct task *task)
 
 	do {
 		switch (f->state) {
-		case FETCH_AUTH:
-			s = fetch_auth(f);
-			break;
-		case FETCH_CONN:
-			s = fetch_connect(f);
-			break;
-		case FETCH_SEND:
-			s = fetch_send(f);
-			break;
-		case FETCH_HEAD:
-			s = fetch_head(f);
-			break;
-		case FETCH_DRAIN:
-			s = fetch_drain(f);
-			break;
-		case FETCH_BODY:
-			loop_wake(f->proxy->loop, f->o.owner);
-			return;
+		case FETCH_AUTH: s = fetch_auth(f); break;
+		case FETCH_CONN: s = fetch_connect(f); break;
+		case FETCH_SEND: s = fetch_send(f); break;
+		case FETCH_HEAD: s = fetch_head(f); break;
+		case FETCH_DRAIN: s = fetch_drain(f); break;
+		case FETCH_BODY: loop_wake(f->proxy->loop, f->o.owner); return;
 		case FETCH_IDLE:
 		case FETCH_DONE:
-		case FETCH_FAILED:
-			return;
+		case FETCH_FAILED: return;
 		}
 	} while (s == STEP_MORE);
 }

@@ -22,13 +22,13 @@ struct token;
 
 enum fetch_state {
 	FETCH_IDLE,
-	FETCH_AUTH,    /* a token is needed: waiting for it */
-	FETCH_CONN,    /* waiting for a connection */
+	FETCH_AUTH, /* a token is needed: waiting for it */
+	FETCH_CONN, /* waiting for a connection */
 	FETCH_SEND,
-	FETCH_HEAD,    /* request sent, waiting for the head */
-	FETCH_DRAIN,   /* small body of a redirect or 401, so that the connection can be kept */
-	FETCH_BODY,    /* msg is valid; the owner pulls */
-	FETCH_DONE,    /* the whole body was pulled */
+	FETCH_HEAD,  /* request sent, waiting for the head */
+	FETCH_DRAIN, /* small body of a redirect or 401, so that the connection can be kept */
+	FETCH_BODY,  /* msg is valid; the owner pulls */
+	FETCH_DONE,  /* the whole body was pulled */
 	FETCH_FAILED,
 };
 
@@ -38,41 +38,41 @@ enum { FETCH_DRAIN_MAX = 16 * 1024 };
 struct fetch_opts {
 	struct mirror *mirror;
 	struct task *owner;
-	const char *target;          /* "/v2/...", borrowed until the fetch is closed */
-	const char *scope;           /* of the token, NULL: none is needed */
-	const char *accept;          /* NULL: none */
+	const char *target; /* "/v2/...", borrowed until the fetch is closed */
+	const char *scope;  /* of the token, NULL: none is needed */
+	const char *accept; /* NULL: none */
 	bool head;
 	/* Token requests: an absolute place instead of the mirror's own, and credentials for it. */
 	const struct uri *place;
-	const char *authorization;   /* secret, borrowed */
+	const char *authorization; /* secret, borrowed */
 };
 
 struct fetch {
 	struct proxy *proxy;
 	struct fetch_opts o;
-	struct task task;            /* run when a token or the connection moves */
+	struct task task; /* run when a token or the connection moves */
 	struct timer timer;
 	struct arena arena;
 	enum fetch_state state;
-	int err;                     /* FETCH_FAILED */
-	struct uri origin;           /* the mirror's */
-	struct uri at;               /* where the request goes now */
-	bool auth_allowed;           /* at is still the origin */
+	int err;           /* FETCH_FAILED */
+	struct uri origin; /* the mirror's */
+	struct uri at;     /* where the request goes now */
+	bool auth_allowed; /* at is still the origin */
 	unsigned redirects;
 	unsigned auth_rounds;
-	bool fresh;                  /* the retry: on a new connection */
-	bool probing;                /* asking /v2/ for the challenge */
+	bool fresh;   /* the retry: on a new connection */
+	bool probing; /* asking /v2/ for the challenge */
 	bool timed_out;
-	struct token *token;         /* held by reference while used or waited for */
-	struct list token_node;      /* in token.waiters */
+	struct token *token;    /* held by reference while used or waited for */
+	struct list token_node; /* in token.waiters */
 	struct upconn *conn;
-	char *request;               /* in the arena; holds secrets: wiped after sending */
+	char *request; /* in the arena; holds secrets: wiped after sending */
 	size_t request_len;
 	size_t request_sent;
-	struct msg msg;              /* slices into the arena */
+	struct msg msg; /* slices into the arena */
 	struct h1_body body;
-	uint64_t body_bytes;         /* pulled */
-	bool over;                   /* bytes beyond the body came: not reusable */
+	uint64_t body_bytes; /* pulled */
+	bool over;           /* bytes beyond the body came: not reusable */
 };
 
 /* <f> may be the owner's memory, zeroed or fetch_close()d before. */
