@@ -266,13 +266,13 @@ static void set_timer(struct stream *s, unsigned ms)
 }
 
 /*
- * FIN.  A client of ours that still sends would be answered by a reset, which may destroy what it
- * has not read yet; so its bytes are drained for a while.  An upstream may have its reset.
+ * FIN.  A peer that still sends would be answered by a reset, which may destroy what it has not
+ * read yet; so its bytes are drained for a while.  An upstream that is cut off may have its reset.
  */
 static void shut(struct stream *s)
 {
 	s->linger = true;
-	if (s->fd < 0 || shutdown(s->fd, SHUT_WR) != 0 || s->client || s->rx_eof)
+	if (s->fd < 0 || shutdown(s->fd, SHUT_WR) != 0 || s->rx_eof || (s->client && s->abort))
 		s->linger_over = true;
 	if (s->linger_over)
 		return;

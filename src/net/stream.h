@@ -16,6 +16,8 @@
  *  4. Bytes are never lost, repeated or reordered; ERR_EOF means the peer ended the stream as its
  *     protocol wants (close_notify in TLS; FIN in plain).  FIN without close_notify is
  *     ERR_TLS_TRUNCATED.
+ *  5. A buffer is always to be had for each of conns_max streams; none means that memory is out, and
+ *     the stream fails with ERR_LIMIT.
  */
 #pragma once
 
@@ -128,7 +130,9 @@ int stream_send_file(struct stream *s, int fd, uint64_t off, size_t len) must_ch
  * Begins closing; the owner is woken when CLOSED.  graceful: what was accepted is sent, close_notify,
  * FIN, then input is drained and dropped for at most two seconds, so that the peer sees FIN and
  * never a reset (containerd resumes after the one and fails after the other).  !graceful: a broken
- * body still ends by FIN (never close_notify), without waiting for room.  Legal in any state.
+ * body still ends by FIN (never close_notify), without waiting for room; a server drains then too.
+ * What is not flushed in ten seconds is given up; a second call with !graceful does not wait for
+ * that.  Legal in any state.
  */
 void stream_close(struct stream *s, bool graceful);
 static inline bool stream_is_closed(const struct stream *s)

@@ -98,12 +98,12 @@ static void take_pooled(struct stream *s, size_t n)
 	assert(fits);
 }
 
-/* Closing: what comes is dropped, to a bound. */
+/* Closing: what comes is dropped, to a bound.  (A poll's events count as a byte or so.) */
 static void take_linger(struct stream *s, int res)
 {
 	s->rx_eof |= res == 0;
 	s->linger_bytes += res > 0 ? (unsigned)res : 0;
-	if (res <= 0 || s->linger_bytes > LINGER_BYTES_MAX || s->rx_big)
+	if (res <= 0 || s->linger_bytes > LINGER_BYTES_MAX)
 		s->linger_over = true;
 	if (s->linger && !s->linger_over)
 		loop_recv_pooled(s->net->loop, &s->rx_op, s->fd);

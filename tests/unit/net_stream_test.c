@@ -16,6 +16,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "net/listen.h"
+#include "net/stream_private.h"
 /* For a client that knows one version and one suite only. */
 #include "net/tls.c"
 
@@ -464,6 +465,138 @@ TEST(stream_12_ends_when_its_keys_are_spent)
 	rig_free(r, c);
 }
 
+/* ---- what a peer may not do ---- */
+
+static bool nothing_for_a_while(struct rig *r)
+{
+	return loop_now_ms(r->loop) + DEADLINE_MS > r->deadline_ms + 300;
+}
+
+static struct rig *open_pair(struct end **c)
+{
+	struct rig *r = rig_new("main");
+
+	r->setup = setup_quiet;
+	*c = watched = dial(r, r->port, "main.test");
+	(void)rig_run(r, client_open);
+	return r;
+}
+
+/* The client sends <count> records of its own making. */
+static void send_records(struct end *c, enum record_type type, struct slice payload, unsigned count)
+{
+	static char mem[64 * 1024];
+	size_t at = 0;
+
+	for (unsigned i = 0; i < count; i++) {
+		at += record_seal(&c->s.tx, c->r->net.aead, type, payload, (uint8_t *)mem + at);
+		if (type == RECORD_HANDSHAKE && payload.len == 5)
+			record_tx_update(&c->s.tx, c->r->net.aead);
+	}
+	stream_tx_offer(&c->s, (struct slice){ mem, at }, false);
+}
+
+static bool both_ended(struct rig *r)
+{
+	return both_closed(r) || (watched->end_err && r->accepted[0]->end_err);
+}
+
+static void refused(enum record_type type, struct slice payload, unsigned count, int err)
+{
+	struct end *c;
+	struct rig *r = open_pair(&c);
+
+	send_records(c, type, payload, count);
+	(void)rig_run(r, both_ended);
+	check_eq(r->accepted[0]->end_err, err);
+	check_eq(c->end_err, ERR_TLS_ALERT);
+	rig_free(r, c);
+}
+
+TEST(stream_floods_and_nonsense_are_refused)
+{
+	refused(RECORD_DATA, SLICE(""), 33, ERR_TLS_LIMIT);
+	refused(RECORD_ALERT, SLICE("\1\x5a"), 33, ERR_TLS_LIMIT);
+	refused(RECORD_HANDSHAKE, SLICE("\x18\0\0\1\0"), 33, ERR_TLS_LIMIT);
+	refused(RECORD_HANDSHAKE, SLICE("\x18\0\0\1\2"), 1, ERR_TLS_RECORD);
+	refused(RECORD_HANDSHAKE, SLICE("\4\0\0\1a"), 1, ERR_TLS_RECORD);
+	refused(RECORD_CCS, SLICE("\1"), 1, ERR_TLS_RECORD);
+	refused(RECORD_ALERT, SLICE("\1"), 1, ERR_TLS_RECORD);
+}
+
+TEST(stream_a_fatal_alert_ends_it)
+{
+	struct end *c;
+	struct rig *r = open_pair(&c);
+
+	send_records(c, RECORD_ALERT, SLICE("\2\x50"), 1);
+	c->close_when_done = true;
+	c->tx_at = 1;
+	(void)rig_run(r, both_closed);
+	check_eq(r->accepted[0]->end_err, ERR_TLS_ALERT);
+	rig_free(r, c);
+}
+
+TEST(stream_little_floods_between_payload_are_borne)
+{
+	struct end *c;
+	struct rig *r = open_pair(&c);
+
+	for (unsigned i = 0; i < 4; i++) {
+		char byte = pattern(i);
+
+		send_records(c, RECORD_HANDSHAKE, SLICE("\x18\0\0\1\1"), 30);
+		check_eq(stream_send(&c->s, (struct slice){ &byte, 1 }, false), 1);
+	}
+	c->close_when_done = true;
+	c->tx_at = 4;
+	r->accepted[0]->tx_left = 1000;
+	c->rx_want = 1000;
+	(void)rig_run(r, both_closed);
+	check_eq(r->accepted[0]->rx_at, 4);
+	check(!r->accepted[0]->bad_pattern);
+	check_eq(r->accepted[0]->s.key_updates, 120);
+	check_eq(c->s.key_updates, 1);
+	check_eq(c->rx_at, 1000);
+	rig_free(r, c);
+}
+
+/* An owner with room for less than a record gets all of it, in pieces. */
+static void setup_narrow(struct end *e)
+{
+	buf_init(&e->in, e->in_mem, 1000);
+	e->rx_want = 300000;
+}
+
+TEST(stream_pulls_into_little_room)
+{
+	struct rig *r = rig_new("main");
+	struct end *c;
+
+	r->setup = setup_narrow;
+	c = watched = dial(r, r->port, "main.test");
+	c->tx_left = 300000;
+	c->close_when_done = true;
+	(void)rig_run(r, both_closed);
+	check_eq(r->accepted[0]->rx_at, 300000);
+	check(!r->accepted[0]->bad_pattern);
+	check_eq(r->accepted[0]->end_err, ERR_EOF);
+	rig_free(r, c);
+}
+
+TEST(stream_idle_holds_no_buffer)
+{
+	struct end *c;
+	struct rig *r = open_pair(&c);
+
+	(void)rig_run(r, nothing_for_a_while);
+	check_eq(r->net.small.out, 0);
+	check_eq(r->net.big.out, 0);
+	check(!c->s.rest);
+	printf("# struct stream: %zu bytes\n", sizeof(struct stream));
+	rig_free(r, c);
+}
+
 /* ---- through a pump ---- */
 
 struct pump {
@@ -773,11 +906,6 @@ TEST(stream_sends_files_on_plain_sockets)
 static bool accepted_all(struct rig *r)
 {
 	return r->accepted_count == 3;
-}
-
-static bool nothing_for_a_while(struct rig *r)
-{
-	return loop_now_ms(r->loop) + DEADLINE_MS > r->deadline_ms + 300;
 }
 
 TEST(listen_waits_when_descriptors_run_out)
