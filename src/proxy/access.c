@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "proxy/access.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/log.h"
+
+/*
+ * Text from outside is cut, so that a line has a bound: each byte may become six ("\u00ff"), and
+ * what is ours takes less than 1 KB.
+ */
+enum {
+	TARGET_MAX = 2048,
+	AGENT_MAX = 512,
+	NAME_MAX_BYTES = 256,
+	LINE_MAX_BYTES = 6 * (TARGET_MAX + AGENT_MAX + 4 * NAME_MAX_BYTES) + 1024,
+};
+_Static_assert(2 * LINE_MAX_BYTES <= ACCESS_BUF_BYTES, "a buffer holds lines");
+
+static void access_write(struct access_log *a)
+{
+	unsigned writing = !a->filling;
+
+	loop_write(a->loop, &a->op, a->fd, a->mem[writing] + a->written,
+		   a->len[writing] - a->written, UINT64_MAX);
+}
+
+/* The buffer that was filled goes to the kernel, the other one, which is empty, is filled. */
+static void access_swap(struct access_log *a)
+{
+	assert(!op_busy(&a->op));
+	assert(a->len[a->filling] > 0);
+	a->filling = !a->filling;
+	assert(a->len[a->filling] == 0);
+	a->written = 0;
+	loop_timer_clear(a->loop, &a->timer);
+	access_write(a);
+}
+
+static void access_arm(struct access_log *a)
+{
+	if (!timer_armed(&a->timer))
+		loop_timer_set(a->loop, &a->timer, loop_now_ms(a->loop) + ACCESS_FLUSH_MS);
+}
+
+static cold void access_failed(int err)
+{
+	log_limited(LOG_ERR, "access log lost lines reason=\"%s\"", err_text(err));
+}
+
+static void access_write_done(struct op *op, int res)
+{
+	struct access_log *a = container_of(op, struct access_log, op);
+	unsigned writing = !a->filling;
+
+	if (res > 0)
+		a->written += (size_t)res;
+	else
+		access_failed(res);
+	if (res > 0 && a->written < a->len[writing]) {
+		access_write(a);
+		return;
+	}
+	a->len[writing] = 0;
+	if (a->len[a->filling] > 0)
+		access_arm(a);
+}
+
+static void access_fired(struct timer *t)
+{
+	struct access_log *a = container_of(t, struct access_log, timer);
+
+	if (!op_busy(&a->op) && a->len[a->filling] > 0)
+		access_swap(a);
+}
+
+int access_init(struct access_log *a, struct loop *l, struct stats *st, int fd,
+		enum conf_format format)
+{
+	*a = (struct access_log){ .loop = l, .stats = st, .fd = fd, .format = format };
+	op_init(&a->op, &a->inflight, access_write_done);
+	timer_init(&a->timer, access_fired);
+	if (fd < 0)
+		return 0;
+	a->mem[0] = malloc(ACCESS_BUF_BYTES);
+	a->mem[1] = malloc(ACCESS_BUF_BYTES);
+	if (a->mem[0] && a->mem[1])
+		return 0;
+	access_fini(a);
+	return -ENOMEM;
+}
+
+static void access_flush(struct access_log *a)
+{
+	size_t done = 0;
+
+	while (done < a->len[a->filling]) {
+		ssize_t n = write(a->fd, a->mem[a->filling] + done, a->len[a->filling] - done);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0) {
+			access_failed(-errno);
+			return;
+		}
+		done += (size_t)n;
+	}
+}
+
+void access_fini(struct access_log *a)
+{
+	if (!a->loop)
+		return;
+	assert(!op_busy(&a->op));
+	loop_timer_clear(a->loop, &a->timer);
+	access_flush(a);
+	free(a->mem[0]);
+	free(a->mem[1]);
+	*a = (struct access_log){ .fd = -1 };
+}
+
+/*
+ * Nothing from outside can end a line or a quoted value: quotes, backslashes, control bytes and
+ * what is not ASCII are escaped.
+ */
+static void put_escaped(struct buf *b, struct slice s, size_t max, const char *hex)
+{
+	bool fits = true;
+
+	s = slice_first(s, max);
+	for (size_t i = 0; i < s.len; i++) {
+		const unsigned char c = (unsigned char)s.ptr[i];
+
+		if (c == '"' || c == '\\')
+			fits = fits && buf_printf(b, "\\%c", c);
+		else if (c >= ' ' && c < 0x7f)
+			fits = fits && buf_append(b, (struct slice){ s.ptr + i, 1 });
+		else
+			fits = fits && buf_printf(b, "%s%02x", hex, c);
+	}
+	assert(fits);
+}
+
+static void put_text(struct buf *b, const char *text)
+{
+	bool fits = buf_append(b, slice_of(text));
+
+	assert(fits);
+}
+
+static struct tm now_utc(void)
+{
+	time_t now = time(NULL);
+	struct tm tm;
+
+	gmtime_r(&now, &tm);
+	return tm;
+}
+
+static void put_client(struct buf *b, const struct access_line *line)
+{
+	char text[ADDR_TEXT_MAX];
+
+	if (line->client)
+		addr_format_ip(line->client, text);
+	put_text(b, line->client ? text : "-");
+}
+
+static void put_or_dash(struct buf *b, struct slice s, size_t max)
+{
+	put_escaped(b, s.len > 0 ? s : SLICE("-"), max, "\\x");
+}
+
+/* Apache's combined format; what is ours comes behind it, where tools for it do not look. */
+static void put_combined(struct buf *b, const struct access_line *line)
+{
+	const struct tm tm = now_utc();
+	char when[64];
+	bool fits;
+
+	(void)strftime(when, sizeof(when), " - - [%d/%b/%Y:%H:%M:%S +0000] \"", &tm);
+	put_client(b, line);
+	put_text(b, when);
+	put_or_dash(b, line->method, NAME_MAX_BYTES);
+	put_text(b, " ");
+	put_or_dash(b, line->target, TARGET_MAX);
+	fits = buf_printf(b, " HTTP/1.%u\" %d %ju \"-\" \"", line->minor, line->status,
+			  (uintmax_t)line->bytes);
+	put_or_dash(b, line->user_agent, AGENT_MAX);
+	put_text(b, "\" host=\"");
+	put_or_dash(b, line->host, NAME_MAX_BYTES);
+	put_text(b, "\" mirror=\"");
+	put_or_dash(b, line->mirror, NAME_MAX_BYTES);
+	put_text(b, "\" upstream=\"");
+	put_or_dash(b, line->upstream, NAME_MAX_BYTES);
+	fits = fits && buf_printf(b, "\" cache=%s ms=%ju end=%s tls=%s\n", line->cache,
+				  (uintmax_t)line->ms, line->end, line->tls);
+	assert(fits);
+}
+
+static void put_json_text(struct buf *b, const char *key, struct slice s, size_t max)
+{
+	put_text(b, key);
+	put_escaped(b, s, max, "\\u00");
+}
+
+/* Keys are binding: people's tools read them. */
+static void put_json(struct buf *b, const struct access_line *line)
+{
+	const struct tm tm = now_utc();
+	char when[64];
+	bool fits;
+
+	(void)strftime(when, sizeof(when), "{\"time\":\"%Y-%m-%dT%H:%M:%SZ\",\"client\":\"", &tm);
+	put_text(b, when);
+	put_client(b, line);
+	put_json_text(b, "\",\"host\":\"", line->host, NAME_MAX_BYTES);
+	put_json_text(b, "\",\"mirror\":\"", line->mirror, NAME_MAX_BYTES);
+	put_json_text(b, "\",\"method\":\"", line->method, NAME_MAX_BYTES);
+	put_json_text(b, "\",\"path\":\"", line->target, TARGET_MAX);
+	fits = buf_printf(b, "\",\"status\":%d,\"bytes\":%ju,\"ms\":%ju,\"cache\":\"%s",
+			  line->status, (uintmax_t)line->bytes, (uintmax_t)line->ms, line->cache);
+	put_json_text(b, "\",\"upstream\":\"", line->upstream, NAME_MAX_BYTES);
+	fits = fits && buf_printf(b, "\",\"end\":\"%s", line->end);
+	put_json_text(b, "\",\"ua\":\"", line->user_agent, AGENT_MAX);
+	fits = fits && buf_printf(b, "\",\"tls\":\"%s\"}\n", line->tls);
+	assert(fits);
+}
+
+static bool has_room(const struct access_log *a)
+{
+	return ACCESS_BUF_BYTES - a->len[a->filling] >= LINE_MAX_BYTES;
+}
+
+void access_line(struct access_log *a, const struct access_line *line)
+{
+	struct buf b;
+
+	if (a->fd < 0)
+		return;
+	if (!has_room(a) && !op_busy(&a->op))
+		access_swap(a);
+	if (!has_room(a)) {
+		stat_inc(a->stats, STAT_ACCESS_DROPPED);
+		return;
+	}
+	buf_init(&b, a->mem[a->filling], ACCESS_BUF_BYTES);
+	b.tail = a->len[a->filling];
+	switch (a->format) {
+	case FORMAT_COMBINED: put_combined(&b, line); break;
+	case FORMAT_JSON: put_json(&b, line); break;
+	}
+	a->len[a->filling] = b.tail;
+	access_arm(a);
+}
