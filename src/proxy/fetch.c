@@ -89,7 +89,7 @@ static enum step fetch_auth(struct fetch *f)
 	case TOKEN_ASKING: return STEP_WAIT;
 	case TOKEN_READY: f->state = FETCH_CONN; return STEP_MORE;
 	case TOKEN_FAILED:
-		/* The realm's own 401, 403, 429 ... is the answer; it has no body for the client. */
+		/* The realm's own 401, 403, 429 ... is the answer; no body for the client. */
 		if (f->token->status >= 400) {
 			f->msg = (struct msg){ .status = f->token->status };
 			f->state = FETCH_DONE;
@@ -384,7 +384,10 @@ static void fetch_release(struct fetch *f, bool complete)
 	f->conn = NULL;
 }
 
-/* A small body is read to its end, so that the connection can be kept; a large one costs more than a new connection. */
+/*
+ * A small body is read to its end, so that the connection can be kept; a large one costs more than
+ * a new connection.
+ */
 static enum step fetch_follow(struct fetch *f, enum fetch_state next)
 {
 	bool small;

@@ -4,11 +4,12 @@
  * then the head, then the body as it comes.
  *
  * Invariants
- *  1. What is sent upstream is made here from the mirror's configuration: nothing of a client's request
- *     but method, path and Accept gets in; no client's Authorization, cookie or `ns` ever does.
+ *  1. What is sent upstream is made here from the mirror's configuration: nothing of a client's
+ *     request but method, path and Accept gets in; no client's Authorization, cookie or `ns` ever
+ *     does.
  *  2. Authorization goes to the upstream's own origin only, never along a redirect to another one.
- *  3. Redirects and token servers are https (http only within an origin that the configuration itself
- *     names as http), and upconn.c refuses private addresses.
+ *  3. Redirects and token servers are https (http only within an origin that the configuration
+ *     itself names as http), and upconn.c refuses private addresses.
  *  4. The body is exactly as long as upstream's framing says, or the fetch ends with an error.
  */
 #pragma once
@@ -82,7 +83,10 @@ static inline bool fetch_has_head(const struct fetch *f)
 {
 	return f->state == FETCH_BODY || f->state == FETCH_DONE;
 }
-/* > 0: bytes added to <into>; 0: nothing now, the owner will be woken; ERR_EOF: the body is complete; else error. */
+/*
+ * > 0: bytes added to <into>; 0: nothing now, the owner will be woken; ERR_EOF: the body is
+ * complete; else error.
+ */
 int fetch_pull(struct fetch *f, struct buf *into) must_check;
 /* Legal in every state; synchronous: the connection closes by itself. */
 void fetch_close(struct fetch *f);
