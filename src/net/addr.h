@@ -16,8 +16,8 @@ void addr_format_ip(const struct addr *a, char out[ADDR_TEXT_MAX]);
 /* "1.2.3.4:443", "[::]:443"; 0 or -EINVAL. */
 int addr_parse(struct slice text, struct addr *out) must_check;
 /*
- * Not reachable on the public internet: loopback, private, link-local, unique local, shared (100.64/10),
- * unspecified, multicast, documentation, benchmarking, reserved, v4-mapped, NAT64 and 6to4 forms of these
- * (RFC 6890 and its registry).
+ * Not reachable on the public internet: loopback, private, link-local, unique local, shared
+ * (100.64/10), unspecified, multicast, documentation, benchmarking, reserved, v4-mapped, NAT64
+ * and 6to4 forms of these (RFC 6890 and its registry).
  */
 bool addr_is_private(const struct addr *a);

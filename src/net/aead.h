@@ -25,7 +25,8 @@ struct aead_key {
 
 struct aead_engine *aead_engine_new(void) must_check;
 void aead_engine_free(struct aead_engine *e);
-const char *aead_engine_name(const struct aead_engine *e); /* "ipsec-mb avx2-vaes", for the log */
+/* "ipsec-mb 1.3.0 avx512", for the log. */
+const char *aead_engine_name(const struct aead_engine *e);
 
 int aead_key_init(struct aead_key *k, struct aead_engine *e, enum aead_cipher c,
 		  const uint8_t *key) must_check;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * net/aead.h on intel-ipsec-mb, the engine of x86-64: 16-18 GB/s of AES-GCM a core with VAES.
+ * net/aead.h on intel-ipsec-mb, the engine of x86-64.  Version 1.3 seals 4.1 GB/s of AES-128-GCM a
+ * core on an EPYC without AVX512, as wolfCrypt and OpenSSL do there, and 16 with it.
  *
  * Its header and wolfSSL's define the same names, so this file includes nothing of wolfSSL.
  */
@@ -46,8 +47,8 @@ struct aead_engine *aead_engine_new(void)
 		return NULL;
 	}
 	init_mb_mgr_auto(e->mgr, &arch);
-	snprintf(e->name, sizeof(e->name), "ipsec-mb %s%s", arch_name(arch),
-		 e->mgr->features & IMB_FEATURE_VAES ? "-vaes" : "");
+	snprintf(e->name, sizeof(e->name), "ipsec-mb %s %s", imb_get_version_str(),
+		 arch_name(arch));
 	return e;
 }
 

@@ -37,7 +37,10 @@ const char *aead_engine_name(const struct aead_engine *e)
 	return "wolfcrypt";
 }
 
-/* wolfCrypt's sealing calls change nothing in an expanded key, but their prototypes do not say so. */
+/*
+ * wolfCrypt's sealing calls change nothing in an expanded key, but their prototypes do not say
+ * so.
+ */
 union sched {
 	Aes aes;
 	uint8_t chacha[CHACHA20_POLY1305_AEAD_KEYSIZE];

@@ -14,7 +14,10 @@
 #include "net/names.h"
 #include "net/tls_ctx.h"
 
-/* Without it, wolfSSL would not show us a leaf that it is content with, and no name would be checked. */
+/*
+ * Without it, wolfSSL would not show us a leaf that it is content with, and no name would be
+ * checked.
+ */
 #ifndef WOLFSSL_ALWAYS_VERIFY_CB
 #error wolfSSL must be built with WOLFSSL_ALWAYS_VERIFY_CB (see src/deps/wolfssl.sh)
 #endif

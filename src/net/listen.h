@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Listening sockets: opened by the main thread (SO_REUSEPORT, one per worker), accepted from by a loop. */
+/*
+ * Listening sockets: opened by the main thread (SO_REUSEPORT, one per worker), accepted from by a
+ * loop.
+ */
 #pragma once
 
 #include "io/loop.h"

@@ -3,8 +3,8 @@
  * What all streams of one worker share: buffers, the sealing slab, the crypto engine, counters.
  *
  * The two slabs are shared by every connection of the worker and hold nothing from one call to the
- * next: plaintext is made in `plain`, sealed into `sealed`, and offered to the kernel at once.  They
- * stay in L2; a connection owns memory only for what the kernel would not take.
+ * next: plaintext is made in `plain`, sealed into `sealed`, and offered to the kernel at once.
+ * They stay in L2; a connection owns memory only for what the kernel would not take.
  */
 #pragma once
 

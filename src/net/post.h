@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * Handshake messages that come after the handshake (RFC 8446 4.6): KeyUpdate, and for clients
- * NewSessionTicket, which is stepped over.  A message may span records; nothing is kept of it.  Pure.
+ * NewSessionTicket, which is stepped over.  A message may span records; nothing is kept of it.
+ * Pure.
  */
 #pragma once
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * TLS 1.2 and 1.3 records (RFC 8446 section 5, RFC 5246/5288/7905) over an AEAD engine: sealing,
- * opening, sequence numbers and their limits, KeyUpdate key derivation.  No sockets, no wolfSSL object.
+ * opening, sequence numbers and their limits, KeyUpdate key derivation.  No sockets, no wolfSSL
+ * object.
  *
  * Invariant: a (key, sequence number) pair is used once.  Keys are wiped by _fini on every path.
  */
@@ -51,16 +52,21 @@ size_t record_sealed_bytes(const struct record_tx *t, size_t len);
 /* Seals one record into <out>; <in> may not overlap it.  Returns the bytes written. */
 size_t record_seal(struct record_tx *t, struct aead_engine *e, enum record_type type,
 		   struct slice in, uint8_t *out);
-/* Must the key be changed (1.3) or the connection ended (1.2) before the next record? (RFC 8446 5.5) */
+/*
+ * Must the key be changed (1.3) or the connection ended (1.2) before the next record? (RFC 8446
+ * 5.5)
+ */
 bool record_tx_spent(const struct record_tx *t);
 
 /*
- * Length of the whole record at the head of <raw>: > 0; 0: not known yet; ERR_TLS_RECORD: not TLS, or too long.
+ * Length of the whole record at the head of <raw>: > 0; 0: not known yet; ERR_TLS_RECORD: not
+ * TLS, or too long.
  */
 int record_size(struct slice raw) must_check;
 /*
  * Opens the whole record at raw.ptr into <out> (room for raw.len bytes).  Returns the payload's
- * length and the inner *type, or ERR_TLS_RECORD.  <out> may be the same memory as raw.ptr + TLS_HEADER.
+ * length and the inner *type, or ERR_TLS_RECORD.  <out> may be the same memory as raw.ptr +
+ * TLS_HEADER.
  */
 int record_open(struct record_rx *r, struct aead_engine *e, struct slice raw, uint8_t *out,
 		enum record_type *type) must_check;

@@ -290,7 +290,10 @@ static void closed(struct stream *s)
 	wake(s);
 }
 
-/* Runs at each completion while CLOSING, and at its begin: flush, close_notify, FIN, drain, close. */
+/*
+ * Runs at each completion while CLOSING, and at its begin: flush, close_notify, FIN, drain,
+ * close.
+ */
 static void close_step(struct stream *s)
 {
 	if (op_busy(&s->close_op))

@@ -1,23 +1,23 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * One byte stream over plain TCP or TLS, server or client role, with all that TLS needs hidden below
- * it: handshake by wolfSSL, whose object is freed when it is done; then our own records.
+ * One byte stream over plain TCP or TLS, server or client role, with all that TLS needs hidden
+ * below it: handshake by wolfSSL, whose object is freed when it is done; then our own records.
  *
  * Life: stream_init, stream_accept | stream_connect, (OPEN), stream_close, (CLOSED).  Each change,
- * arrival of bytes, and room for output wakes the owner's task; the owner then asks what it wants to
- * know.  Memory of the stream is the owner's and may be reused once it is CLOSED.
+ * arrival of bytes, and room for output wakes the owner's task; the owner then asks what it wants
+ * to know.  Memory of the stream is the owner's and may be reused once it is CLOSED.
  *
  * Invariants
- *  1. At most one receive and one send are in flight.  No receive is armed unless the owner asked by
- *     a stream_pull() that gave 0: back pressure is "do not pull".
+ *  1. At most one receive and one send are in flight.  No receive is armed unless the owner asked
+ *     by a stream_pull() that gave 0: back pressure is "do not pull".
  *  2. A stream that waits with nothing half received and nothing half sent holds no buffer.
  *  3. The first error is kept; after it pull and send give it for ever.  ERR_EOF is none: the other
  *     direction may go on.
  *  4. Bytes are never lost, repeated or reordered; ERR_EOF means the peer ended the stream as its
  *     protocol wants (close_notify in TLS; FIN in plain).  FIN without close_notify is
  *     ERR_TLS_TRUNCATED.
- *  5. A buffer is always to be had for each of conns_max streams; none means that memory is out, and
- *     the stream fails with ERR_LIMIT.
+ *  5. A buffer is always to be had for each of conns_max streams; none means that memory is out,
+ *     and the stream fails with ERR_LIMIT.
  */
 #pragma once
 
@@ -92,7 +92,10 @@ void stream_init(struct stream *s, struct net *net, struct task *owner);
 /* Takes <fd> (connected, non-blocking).  tls NULL: plain.  <tls> is borrowed until CLOSED. */
 void stream_accept(struct stream *s, int fd, const struct addr *peer, struct tls_server *tls);
 
-/* tls NULL: plain.  <host> (copied) is sent as SNI, unless a literal, and verified.  Limits in time are the owner's. */
+/*
+ * tls NULL: plain.  <host> (copied) is sent as SNI, unless a literal, and verified.  Limits in
+ * time are the owner's.
+ */
 void stream_connect(struct stream *s, const struct addr *to, struct tls_client *tls,
 		    const char *host);
 
@@ -121,18 +124,19 @@ bool stream_writable(const struct stream *s);
 
 /*
  * Sends [off, off+len) of a file without passing through user memory: plain sockets, kernel TLS.
- * As stream_send(); -EAGAIN: the page is not in memory, read it first.  Only if stream_takes_files().
+ * As stream_send(); -EAGAIN: the page is not in memory, read it first.  Only if
+ * stream_takes_files().
  */
 bool stream_takes_files(const struct stream *s);
 int stream_send_file(struct stream *s, int fd, uint64_t off, size_t len) must_check;
 
 /*
- * Begins closing; the owner is woken when CLOSED.  graceful: what was accepted is sent, close_notify,
- * FIN, then input is drained and dropped for at most two seconds, so that the peer sees FIN and
- * never a reset (containerd resumes after the one and fails after the other).  !graceful: a broken
- * body still ends by FIN (never close_notify), without waiting for room; a server drains then too.
- * What is not flushed in ten seconds is given up; a second call with !graceful does not wait for
- * that.  Legal in any state.
+ * Begins closing; the owner is woken when CLOSED.  graceful: what was accepted is sent,
+ * close_notify, FIN, then input is drained and dropped for at most two seconds, so that the peer
+ * sees FIN and never a reset (containerd resumes after the one and fails after the other).
+ * !graceful: a broken body still ends by FIN (never close_notify), without waiting for room; a
+ * server drains then too.  What is not flushed in ten seconds is given up; a second call with
+ * !graceful does not wait for that.  Legal in any state.
  */
 void stream_close(struct stream *s, bool graceful);
 static inline bool stream_is_closed(const struct stream *s)

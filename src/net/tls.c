@@ -171,9 +171,8 @@ static int cert_names_load(struct tls_cert *c, const struct tls_cert_opts *o, co
 			    "form: put the server's own certificate first, then its issuers",
 			    o->name, o->chain);
 	if (c->names.not_after < time(NULL))
-		log_warn(
-			"tls certificate=%s chain=%s state=expired advice=\"renew it; it is served as it is\"",
-			o->name, o->chain);
+		log_warn("tls certificate=%s chain=%s state=expired advice=\"renew it\"", o->name,
+			 o->chain);
 	return 0;
 }
 

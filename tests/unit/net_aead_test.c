@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* The engine against wolfCrypt: every length around the block sizes, with and without a tail byte. */
+/*
+ * The engine against wolfCrypt: every length around the block sizes, with and without a tail
+ * byte.
+ */
 #include "net/aead.h"
 
 #include <stdlib.h>
@@ -51,7 +54,9 @@ static void reference(enum aead_cipher c, unsigned key_len, size_t aad_len, cons
 	wc_AesFree(&aes);
 }
 
-/* Seals plain[0..len) with and without a tail; both must be what wolfCrypt makes of it, and open. */
+/*
+ * Seals plain[0..len) with and without a tail; both must be what wolfCrypt makes of it, and open.
+ */
 static void one_length(struct aead_engine *e, const struct aead_key *k, unsigned key_len,
 		       size_t len, size_t aad_len)
 {

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Throw-away certificates for the tests of net/, made by the openssl command in a temporary folder. */
+/*
+ * Throw-away certificates for the tests of net/, made by the openssl command in a temporary
+ * folder.
+ */
 #pragma once
 
 #include <stdarg.h>
@@ -62,11 +65,11 @@ static inline void certs_leaf(const char *ca, const char *name, const char *key,
 
 static inline void certs_ca(const char *name)
 {
-	certs_run(
-		"openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 "
-		"-keyout %s.key -out %s.pem -subj /CN=test-%s -addext basicConstraints=critical,CA:TRUE "
-		"-addext keyUsage=critical,keyCertSign",
-		name, name, name);
+	certs_run("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 "
+		  "-keyout %s.key -out %s.pem -subj /CN=test-%s "
+		  "-addext basicConstraints=critical,CA:TRUE "
+		  "-addext keyUsage=critical,keyCertSign",
+		  name, name, name);
 }
 
 #define CERTS_EC "ec -pkeyopt ec_paramgen_curve:P-256"
