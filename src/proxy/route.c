@@ -172,8 +172,8 @@ static bool agree(struct arena *a, const struct config *c, struct named next, st
 }
 
 /*
- * Takes a registry's name off the repository (a catalogue's is the name alone).  Where the mirror is
- * known already only a configured name counts: "a.b/c" may be a repository there.
+ * Takes a registry's name off the repository (a catalogue's is the name alone).  Where the mirror
+ * is known already only a configured name counts: "a.b/c" may be a repository there.
  */
 static bool strip_registry(struct arena *a, const struct config *c, struct route *out)
 {
