@@ -484,9 +484,10 @@ static int fetch_pull_framed(struct fetch *f, struct buf *into)
 	buf_take(in, used);
 	if (r == H1_BAD)
 		return ERR_HTTP;
+	f->whole = r == H1_DONE;
 	if (out.len)
 		return (int)out.len;
-	return r == H1_DONE ? ERR_EOF : 0;
+	return f->whole ? ERR_EOF : 0;
 }
 
 /* A body of known length (or up to the close) goes straight to where the owner wants it. */
@@ -510,12 +511,15 @@ static int fetch_pull_some(struct fetch *f, struct buf *into)
 	struct buf *in = &f->conn->in;
 	int n;
 
-	if (f->body.kind == BODY_NONE || (f->body.kind == BODY_LENGTH && f->body.left == 0))
+	if (f->whole || f->body.kind == BODY_NONE ||
+	    (f->body.kind == BODY_LENGTH && f->body.left == 0))
 		return ERR_EOF;
 	if (f->body.kind != BODY_CHUNKED && buf_len(in) == 0)
 		return fetch_pull_direct(f, into);
 	for (;;) {
-		if (buf_len(in) > 0) {
+		/* One call may take no more than a chunk's size line: go on while it takes. */
+		for (size_t before = SIZE_MAX; buf_len(in) > 0 && buf_len(in) < before;) {
+			before = buf_len(in);
 			n = fetch_pull_framed(f, into);
 			if (n != 0)
 				return n;

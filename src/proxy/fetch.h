@@ -73,6 +73,7 @@ struct fetch {
 	struct msg msg; /* slices into the arena */
 	struct h1_body body;
 	uint64_t body_bytes; /* pulled */
+	bool whole;          /* the framing said that the body is complete */
 	bool over;           /* bytes beyond the body came: not reusable */
 };
 

@@ -48,11 +48,15 @@ struct mirror {
 	const struct conf_mirror *conf;
 	struct tls_client *tls; /* trust roots; NULL: plain upstream only */
 	struct slice name;
-	const char *authority; /* of the upstream, for Host */
 	/* What the upstream's last challenge said, so that a new scope costs no 401. */
 	char *realm;
 	char *service;
 	bool basic; /* it wants Basic */
+};
+
+struct proxy_listener {
+	struct listener ls;
+	struct proxy *proxy;
 };
 
 /* What main.c makes once for all workers. */
@@ -79,7 +83,7 @@ struct proxy {
 	struct access_log access;
 	struct mirror *mirrors;
 
-	struct listener *listeners;
+	struct proxy_listener *listeners;
 	unsigned listeners_count;
 
 	struct list clients; /* struct client.node */
@@ -102,10 +106,11 @@ struct proxy {
 	struct pool head_pool; /* request and response heads being read: HTTP_HEAD_MAX */
 	struct pool cold_pool; /* reads that had to wait for the disk: IO_CHUNK */
 
-	struct task drain_task;
 	struct mail drain_mail;
-	struct mail stats_mail;
+	struct task end_task;
 	struct timer drain_timer;
+	struct timer end_timer;
+	bool resolver_gone;
 	bool draining;
 	bool killed; /* the drain's time is over */
 };

@@ -24,7 +24,7 @@ enum pull_state {
 
 struct pull {
 	struct proxy *proxy;
-	struct mirror *mirror;   /* NULL: pull_store() */
+	struct mirror *mirror; /* NULL: pull_store() */
 	struct list node;
 	struct task task;
 	struct arena arena;
@@ -33,7 +33,7 @@ struct pull {
 	struct fill fill;
 	struct fetch fetch;
 	struct fetch_opts opts;
-	struct buf body;         /* manifest or error body; malloc'ed */
+	struct buf body; /* manifest or error body; malloc'ed */
 	uint8_t type;
 	uint64_t begun_ms;
 	char digest[DIGEST_TEXT_MAX];
@@ -77,8 +77,9 @@ static void pull_fail(struct pull *pl, int err)
 	struct blob_failure why = { .err = err };
 
 	if (pl->mirror)
-		log_warn("fill mirror=%s digest=%s failed received=%llu: %s", pl->mirror->conf->name,
-			 pl->digest, (unsigned long long)pl->fill.received, err_text(err));
+		log_warn("fill mirror=%s digest=%s failed received=%llu: %s",
+			 pl->mirror->conf->name, pl->digest, (unsigned long long)pl->fill.received,
+			 err_text(err));
 	fetch_close(&pl->fetch);
 	fill_fail(&pl->fill, &why);
 	pl->state = PULL_END;
@@ -126,9 +127,7 @@ static bool pull_disk(struct pull *pl)
 {
 	switch (pl->fill.state) {
 	case FILL_FOUND:
-	case FILL_LOST:
-		pl->state = PULL_END;
-		return true;
+	case FILL_LOST: pl->state = PULL_END; return true;
 	case FILL_ABSENT:
 		if (!pl->mirror) {
 			pl->state = PULL_STORE;
@@ -137,8 +136,7 @@ static bool pull_disk(struct pull *pl)
 		fetch_start(&pl->fetch, pl->proxy, &pl->opts);
 		pl->state = PULL_HEAD;
 		return true;
-	default:
-		return false;
+	default: return false;
 	}
 }
 
@@ -335,27 +333,13 @@ static void pull_run(struct task *task)
 
 	while (more) {
 		switch (pl->state) {
-		case PULL_DISK:
-			more = pull_disk(pl);
-			break;
-		case PULL_HEAD:
-			more = pull_head(pl);
-			break;
-		case PULL_REFUSED:
-			more = pull_refused(pl);
-			break;
-		case PULL_MEMORY:
-			more = pull_memory(pl);
-			break;
-		case PULL_FLOW:
-			more = pull_flow(pl);
-			break;
-		case PULL_STORE:
-			more = pull_store_step(pl);
-			break;
-		case PULL_END:
-			pull_end(pl);
-			return;
+		case PULL_DISK: more = pull_disk(pl); break;
+		case PULL_HEAD: more = pull_head(pl); break;
+		case PULL_REFUSED: more = pull_refused(pl); break;
+		case PULL_MEMORY: more = pull_memory(pl); break;
+		case PULL_FLOW: more = pull_flow(pl); break;
+		case PULL_STORE: more = pull_store_step(pl); break;
+		case PULL_END: pull_end(pl); return;
 		}
 	}
 }

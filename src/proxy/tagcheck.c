@@ -213,9 +213,7 @@ static void tagcheck_body(struct tagcheck *t)
 		pull_drop(pl);
 		blob_unref(blob);
 		break;
-	case CACHE_NONE:
-		pull_drop(pl);
-		break;
+	case CACHE_NONE: pull_drop(pl); break;
 	}
 	tagcheck_found(t);
 }

@@ -13,7 +13,7 @@ struct tagcheck {
 	struct proxy *proxy;
 	struct mirror *mirror;
 	struct list node;
-	struct list waiters;      /* struct tagwait.node */
+	struct list waiters; /* struct tagwait.node */
 	unsigned refs;
 	struct task task;
 	struct arena arena;
@@ -22,10 +22,10 @@ struct tagcheck {
 	struct buf body;
 	struct slice repo;
 	struct slice tag;
-	bool whole;               /* GET, not HEAD */
+	bool whole; /* GET, not HEAD */
 	bool done;
-	int err;                  /* < 0: no answer */
-	int status;               /* 200: record is valid; else upstream's */
+	int err;    /* < 0: no answer */
+	int status; /* 200: record is valid; else upstream's */
 	unsigned retry_after_s;
 	char message[200];
 	struct tag_record record;
@@ -35,7 +35,7 @@ struct tagcheck {
 struct tagwait {
 	struct list node;
 	struct task *task;
-	struct tagcheck *check;   /* NULL: not waiting */
+	struct tagcheck *check; /* NULL: not waiting */
 };
 
 /* Joins or begins; w->task is woken when w->check->done.  False: TAGCHECKS_MAX, or no memory. */

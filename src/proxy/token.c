@@ -12,8 +12,8 @@
 
 enum {
 	TOKEN_ARENA = 64 * 1024,
-	TOKEN_LIFE_S = 60,        /* when the answer has no expires_in (distribution's token.md) */
-	TOKEN_FAILED_MS = 2000,   /* a refusal is not asked for again at once */
+	TOKEN_LIFE_S = 60,      /* when the answer has no expires_in (distribution's token.md) */
+	TOKEN_FAILED_MS = 2000, /* a refusal is not asked for again at once */
 };
 
 static void token_run(struct task *task);
@@ -109,10 +109,11 @@ static bool token_make_request(struct token *t, const char *scope)
 	if (!c->user)
 		return true;
 	if (!config_realm_ok(c, t->place.host)) {
-		log_limited(LOG_WARN,
-			    "token mirror=%s realm=%s asked without credentials: add 'realm = HOST' "
-			    "to the mirror's section if that token server may have them",
-			    c->name, LOG_Q(t->place.host));
+		log_limited(
+			LOG_WARN,
+			"token mirror=%s realm=%s asked without credentials: add 'realm = HOST' "
+			"to the mirror's section if that token server may have them",
+			c->name, LOG_Q(t->place.host));
 		return true;
 	}
 	t->basic = basic_credentials(&t->arena, slice_of(c->user), slice_of(c->password));
@@ -234,8 +235,9 @@ static int token_read(struct token *t)
 	if (!cJSON_IsString(value) || !value->valuestring[0])
 		value = cJSON_GetObjectItemCaseSensitive(json, "access_token");
 	text = cJSON_GetStringValue(value);
-	if (!text || !text[0] || strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-					      "0123456789-._~+/=") != strlen(text)) {
+	if (!text || !text[0] ||
+	    strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+			 "0123456789-._~+/=") != strlen(text)) {
 		cJSON_Delete(json);
 		return ERR_AUTH;
 	}

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Answers of an xfer: status, fields and body for each kind.  Every one ends in XFER_ANSWER. */
+#pragma once
+
+#include "proxy/xfer.h"
+
+/* Left out when <value> is NULL (no memory) or the table is full. */
+void answer_field(struct xfer *x, const char *name, const char *value);
+void answer_text(struct xfer *x, int status, const char *type, const char *text);
+/* An OCI error; <message> may come from outside. */
+void answer_error(struct xfer *x, int status, const char *code, struct slice message);
+/* Upstream's refusal: its status kept, what is no error of the client's mapped to 502. */
+void answer_refused(struct xfer *x, int status, unsigned retry_after_s, const char *message);
+/* No answer from upstream at all. */
+void answer_failed(struct xfer *x, int err);
+/* GET or HEAD of what x->blob holds (its size may be unknown). */
+void answer_blob(struct xfer *x, uint64_t size, bool known);
+/* HEAD of a manifest that a tag record tells of. */
+void answer_tag_head(struct xfer *x, const struct tag_record *r);
+/* What a relay's fetch brought. */
+void answer_relayed(struct xfer *x);

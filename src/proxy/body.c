@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "proxy/body.h"
+
+#include <errno.h>
+#include <sys/uio.h>
+
+#include "base/err.h"
+#include "base/log.h"
+
+static void body_read_done(struct op *op, int res);
+
+void body_init(struct body *b, struct proxy *p, struct task *owner)
+{
+	memset(b, 0, sizeof(*b));
+	b->proxy = p;
+	b->owner = owner;
+	op_init(&b->read_op, &b->inflight, body_read_done);
+	blob_waiter_init(&b->waiter, p->loop, owner);
+}
+
+void body_set(struct body *b, struct segment *segments, unsigned count, struct blob *blob)
+{
+	assert(!b->blob);
+	b->segments = segments;
+	b->count = count;
+	b->at = 0;
+	b->done = 0;
+	b->blob = blob;
+}
+
+static void body_took(struct body *b, uint64_t n)
+{
+	b->done += n;
+	b->total += n;
+}
+
+static void body_read_done(struct op *op, int res)
+{
+	struct body *b = container_of(op, struct body, read_op);
+
+	if (res <= 0)
+		b->err = res ? res : -EIO;
+	else
+		b->disk_len = (size_t)res;
+	loop_wake(b->proxy->loop, b->owner);
+}
+
+/* What of the current segment may be read now; 0: BODY_WAIT, END or BROKEN is in *why. */
+static uint64_t body_window(struct body *b, struct blob_view *v, int *why)
+{
+	struct segment *s = &b->segments[b->at];
+	uint64_t from = s->from + b->done;
+	uint64_t end;
+
+	for (;;) {
+		blob_look(b->blob, v);
+		if (v->state == BLOB_FAILED) {
+			*why = BODY_BROKEN;
+			return 0;
+		}
+		end = s->bytes == BLOB_SIZE_UNKNOWN ? v->size : s->from + s->bytes;
+		if (v->avail > from)
+			return (v->avail < end ? v->avail : end) - from;
+		if (v->size != BLOB_SIZE_UNKNOWN && from >= v->size) {
+			*why = BODY_END;
+			return 0;
+		}
+		if (b->waiter.waiting || blob_wait(b->blob, &b->waiter, v)) {
+			*why = BODY_WAIT;
+			return 0;
+		}
+	}
+}
+
+static int body_copy_disk(struct body *b, char *dst, size_t cap)
+{
+	size_t n = b->disk_len - b->disk_used;
+
+	if (n > cap)
+		n = cap;
+	memcpy(dst, b->disk + b->disk_used, n);
+	b->disk_used += n;
+	if (b->disk_used == b->disk_len) {
+		pool_put(&b->proxy->cold_pool, b->disk);
+		b->disk = NULL;
+		b->disk_len = b->disk_used = 0;
+	}
+	body_took(b, n);
+	return (int)n;
+}
+
+/* The pages are not in memory: an asynchronous read waits for the disk, not the loop. */
+static int body_read_disk(struct body *b, int fd, uint64_t off, uint64_t len)
+{
+	b->disk = pool_get(&b->proxy->cold_pool);
+	if (!b->disk) {
+		b->err = ERR_LIMIT;
+		return BODY_BROKEN;
+	}
+	b->disk_len = b->disk_used = 0;
+	loop_read(b->proxy->loop, &b->read_op, fd, b->disk, len < IO_CHUNK ? len : IO_CHUNK, off);
+	return BODY_WAIT;
+}
+
+static int body_read_blob(struct body *b, char *dst, size_t cap)
+{
+	struct blob_view v;
+	struct iovec iov = { .iov_base = dst };
+	uint64_t from = b->segments[b->at].from + b->done;
+	uint64_t window;
+	ssize_t n;
+	int why = BODY_WAIT;
+
+	if (b->err)
+		return BODY_BROKEN;
+	if (op_busy(&b->read_op))
+		return BODY_WAIT;
+	if (b->disk)
+		return body_copy_disk(b, dst, cap);
+	window = body_window(b, &v, &why);
+	if (window == 0)
+		return why;
+	iov.iov_len = window < cap ? (size_t)window : cap;
+	n = preadv2(v.fd, &iov, 1, (off_t)from, RWF_NOWAIT);
+	if (n < 0 && (errno == EAGAIN || errno == EOPNOTSUPP))
+		return body_read_disk(b, v.fd, from, window);
+	if (n <= 0) {
+		b->err = n < 0 ? -errno : -EIO;
+		log_limited(LOG_WARN, "cache read failed: %s", err_text(b->err));
+		stat_inc(&b->proxy->stats, STAT_CACHE_ERRORS);
+		return BODY_BROKEN;
+	}
+	body_took(b, (uint64_t)n);
+	return (int)n;
+}
+
+/* Goes to the segment that has something left; false: the body is over. */
+static bool body_settle(struct body *b)
+{
+	while (b->at < b->count && b->segments[b->at].bytes != BLOB_SIZE_UNKNOWN &&
+	       b->done == b->segments[b->at].bytes) {
+		b->at++;
+		b->done = 0;
+	}
+	return b->at < b->count;
+}
+
+int body_read(struct body *b, char *dst, size_t cap)
+{
+	struct segment *s;
+	size_t n;
+	int got;
+
+	assert(cap > 0);
+	if (!body_settle(b))
+		return BODY_END;
+	s = &b->segments[b->at];
+	if (s->mem) {
+		n = s->bytes - b->done < cap ? (size_t)(s->bytes - b->done) : cap;
+		memcpy(dst, s->mem + b->done, n);
+		body_took(b, n);
+		return (int)n;
+	}
+	if (s->bytes != BLOB_SIZE_UNKNOWN && s->bytes - b->done < cap)
+		cap = (size_t)(s->bytes - b->done);
+	got = body_read_blob(b, dst, cap);
+	/* The end of a blob whose size is asked for is the end of nothing but an open segment. */
+	if (got == BODY_END && s->bytes != BLOB_SIZE_UNKNOWN)
+		return BODY_BROKEN;
+	return got;
+}
+
+bool body_file(struct body *b, int *fd, uint64_t *off, size_t *len)
+{
+	struct blob_view v;
+	struct segment *s;
+	uint64_t from;
+	uint64_t n;
+
+	if (!body_settle(b) || b->disk || b->err || op_busy(&b->read_op))
+		return false;
+	s = &b->segments[b->at];
+	if (s->mem)
+		return false;
+	blob_look(b->blob, &v);
+	from = s->from + b->done;
+	if (v.state == BLOB_FAILED || v.fd < 0 || v.avail <= from)
+		return false;
+	n = v.avail - from;
+	if (s->bytes != BLOB_SIZE_UNKNOWN && n > s->bytes - b->done)
+		n = s->bytes - b->done;
+	*fd = v.fd;
+	*off = from;
+	*len = n < 256 * 1024 ? (size_t)n : 256 * 1024;
+	return true;
+}
+
+void body_skip(struct body *b, size_t n)
+{
+	body_took(b, n);
+}
+
+bool body_close(struct body *b)
+{
+	if (op_busy(&b->read_op))
+		return false;
+	if (!blob_unwait(&b->waiter))
+		return false;
+	if (b->disk)
+		pool_put(&b->proxy->cold_pool, b->disk);
+	b->disk = NULL;
+	if (b->blob)
+		blob_unref(b->blob);
+	b->blob = NULL;
+	return true;
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * The body of one answer: pieces of memory and ranges of one blob, in order, read by whoever sends it
+ * (HTTP/1.1 now, HTTP/2 later).  Hides whether the blob is complete, still being filled, or on a disk
+ * that has to be waited for.
+ */
+#pragma once
+
+#include "cache/cache.h"
+#include "io/loop.h"
+#include "proxy/proxy.h"
+
+struct segment {
+	const char *mem; /* NULL: from the blob */
+	uint64_t from;
+	uint64_t bytes; /* BLOB_SIZE_UNKNOWN: to the blob's end, whatever it will be */
+};
+
+enum body_wait { BODY_WAIT = 0, BODY_END = -1, BODY_BROKEN = -2 };
+
+struct body {
+	struct proxy *proxy;
+	struct task *owner;       /* woken when a read that gave BODY_WAIT may go on */
+	struct segment *segments; /* borrowed */
+	unsigned count;
+	unsigned at;       /* segment */
+	uint64_t done;     /* bytes of it that were taken */
+	uint64_t total;    /* taken in all */
+	struct blob *blob; /* a reference, or NULL */
+	struct blob_waiter waiter;
+	struct op read_op;
+	unsigned inflight;
+	char *disk; /* from cold_pool: what an asynchronous read brought */
+	size_t disk_len;
+	size_t disk_used;
+	int err;
+};
+
+void body_init(struct body *b, struct proxy *p, struct task *owner);
+/* Takes over the blob reference. */
+void body_set(struct body *b, struct segment *segments, unsigned count, struct blob *blob);
+/* > 0: bytes copied to <dst>; else enum body_wait. */
+int body_read(struct body *b, char *dst, size_t cap) must_check;
+/* The file range that body_read() would read next, for a stream that takes files; false: it would not. */
+bool body_file(struct body *b, int *fd, uint64_t *off, size_t *len);
+/* That many bytes of it were sent. */
+void body_skip(struct body *b, size_t n);
+/* True: all is given back.  False: something is in flight; the owner will be woken, call again. */
+bool body_close(struct body *b) must_check;

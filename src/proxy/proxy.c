@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "proxy/proxy.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "proxy/client.h"
+#include "proxy/pull.h"
+#include "proxy/token.h"
+#include "proxy/upconn.h"
+
+/* Free blocks kept by a pool: bursts are served without malloc, an idle worker keeps little. */
+enum { KEPT_SMALL = 64, KEPT_LARGE = 16, END_POLL_MS = 20 };
+
+static void proxy_accepted(struct listener *ls, int fd, const struct addr *peer)
+{
+	struct proxy *p = container_of(ls, struct proxy_listener, ls)->proxy;
+
+	client_accept(p, fd, peer, (enum listener_kind)ls->kind);
+}
+
+static void proxy_drain_deliver(struct mail *m);
+static void proxy_drain_over(struct timer *t);
+static void proxy_end_poll(struct timer *t);
+static void proxy_end(struct task *task);
+
+static int proxy_mirrors(struct proxy *p)
+{
+	const struct config *c = p->config;
+
+	p->mirrors = calloc(c->mirrors_count, sizeof(*p->mirrors));
+	if (!p->mirrors)
+		return -ENOMEM;
+	for (unsigned i = 0; i < c->mirrors_count; i++) {
+		p->mirrors[i].conf = &c->mirrors[i];
+		p->mirrors[i].tls = p->shared->mirror_tls[i];
+		p->mirrors[i].name = slice_of(c->mirrors[i].name);
+	}
+	return 0;
+}
+
+/*
+ * Heads being read: a client has one while a request arrives, an upstream connection while it is
+ * used.  The bound is the sum of both, so a get never fails for want of a block.
+ */
+static void proxy_pools(struct proxy *p)
+{
+	unsigned clients = p->clients_max;
+
+	pool_init(&p->client_pool, "client", sizeof(struct client), clients, KEPT_SMALL);
+	pool_init(&p->xfer_pool, "xfer", sizeof(struct xfer), clients, KEPT_SMALL);
+	pool_init(&p->upconn_pool, "upconn", sizeof(struct upconn), UPCONNS_MAX, KEPT_LARGE);
+	pool_init(&p->head_pool, "head", HTTP_HEAD_MAX + TLS_PLAIN_MAX, clients + UPCONNS_MAX,
+		  KEPT_LARGE);
+	pool_init(&p->cold_pool, "cold", IO_CHUNK, clients, KEPT_LARGE);
+}
+
+static int proxy_listeners(struct proxy *p, const struct proxy_listen *listen, unsigned count)
+{
+	p->listeners = calloc(count, sizeof(*p->listeners));
+	if (!p->listeners)
+		return -ENOMEM;
+	p->listeners_count = count;
+	for (unsigned i = 0; i < count; i++) {
+		p->listeners[i].proxy = p;
+		p->listeners[i].ls.fd = listen[i].fd;
+		p->listeners[i].ls.kind = listen[i].kind;
+	}
+	return 0;
+}
+
+static int proxy_resolver(struct proxy *p)
+{
+	const struct conf_resolver *c = &p->config->resolver;
+	struct resolve_opts o = {
+		.servers = c->nameservers.v,
+		.servers_count = c->nameservers.count,
+		.family = c->family == CONF_FAMILY_V4   ? FAMILY_V4
+			  : c->family == CONF_FAMILY_V6 ? FAMILY_V6
+							: FAMILY_ANY,
+		.timeout_ms = 5000,
+		.stats = &p->stats,
+	};
+
+	return resolver_new(&p->resolver, p->loop, &o);
+}
+
+int proxy_init(struct proxy *p, struct shared *shared, const struct proxy_listen *listen,
+	       unsigned listen_count, const char **why)
+{
+	struct loop_opts lo = { .entries = 1024, .rx_bufs = 256, .rx_buf_bytes = 4096 };
+	int err;
+
+	memset(p, 0, sizeof(*p));
+	p->shared = shared;
+	p->config = shared->config;
+	p->cache = shared->cache;
+	p->clients_max = (unsigned)(p->config->server.conns_max / shared->workers) + 1;
+	list_init(&p->clients);
+	list_init(&p->upconns_idle);
+	list_init(&p->upconns_closing);
+	list_init(&p->pulls);
+	list_init(&p->tagchecks);
+	list_init(&p->tokens);
+	p->drain_mail.deliver = proxy_drain_deliver;
+	task_init(&p->end_task, proxy_end);
+	timer_init(&p->drain_timer, proxy_drain_over);
+	timer_init(&p->end_timer, proxy_end_poll);
+	proxy_pools(p);
+	err = loop_new(&p->loop, &lo, why);
+	if (err)
+		return err;
+	*why = "the worker's buffers, resolver or log could not be made";
+	err = net_init(&p->net, p->loop, &p->stats, p->clients_max + UPCONNS_MAX);
+	if (!err)
+		err = proxy_resolver(p);
+	if (!err)
+		err = proxy_mirrors(p);
+	if (!err)
+		err = proxy_listeners(p, listen, listen_count);
+	if (!err)
+		err = access_init(&p->access, p->loop, &p->stats, shared->access_fd,
+				  p->config->server.access_format);
+	return err;
+}
+
+void proxy_start(struct proxy *p)
+{
+	for (unsigned i = 0; i < p->listeners_count; i++) {
+		struct proxy_listener *l = &p->listeners[i];
+
+		listen_start(&l->ls, p->loop, l->ls.fd, l->ls.kind, proxy_accepted);
+	}
+}
+
+/* ---- draining ---- */
+
+void proxy_drain(struct proxy *p)
+{
+	loop_post(p->loop, &p->drain_mail);
+}
+
+static void proxy_drain_deliver(struct mail *m)
+{
+	struct proxy *p = container_of(m, struct proxy, drain_mail);
+
+	p->draining = true;
+	for (unsigned i = 0; i < p->listeners_count; i++)
+		listen_stop(&p->listeners[i].ls);
+	clients_drain(p);
+	upconn_close_idle(p);
+	loop_timer_set(p->loop, &p->drain_timer, proxy_now(p) + p->config->server.drain_timeout_ms);
+	loop_timer_set(p->loop, &p->end_timer, proxy_now(p) + 1);
+}
+
+static void proxy_drain_over(struct timer *t)
+{
+	struct proxy *p = container_of(t, struct proxy, drain_timer);
+
+	log_warn("drain clients=%u fills=%u cut off: drain_timeout is over", p->clients_count,
+		 p->pulls_count);
+	p->killed = true;
+	clients_kill(p);
+	pulls_kill(p);
+	upconn_close_idle(p);
+}
+
+void proxy_ended(struct proxy *p)
+{
+	if (p->draining)
+		loop_wake(p->loop, &p->end_task);
+}
+
+static bool proxy_is_over(struct proxy *p)
+{
+	for (unsigned i = 0; i < p->listeners_count; i++)
+		if (!listen_stopped(&p->listeners[i].ls))
+			return false;
+	if (p->clients_count || p->pulls_count || p->tagchecks_count)
+		return false;
+	tokens_clear(p);
+	upconn_close_idle(p);
+	return p->tokens_count == 0 && p->upconns_count == 0;
+}
+
+/* Clients first, then what they used, then the resolver, then the loop itself. */
+static void proxy_end(struct task *task)
+{
+	struct proxy *p = container_of(task, struct proxy, end_task);
+
+	if (!proxy_is_over(p))
+		return;
+	if (!p->resolver_gone) {
+		p->resolver_gone = true;
+		loop_timer_clear(p->loop, &p->drain_timer);
+		resolver_free(p->resolver);
+		p->resolver = NULL;
+	}
+	if (loop_inflight(p->loop) == 0)
+		loop_stop(p->loop);
+}
+
+/* The last operations of listeners and of the resolver wake nobody here. */
+static void proxy_end_poll(struct timer *t)
+{
+	struct proxy *p = container_of(t, struct proxy, end_timer);
+
+	loop_wake(p->loop, &p->end_task);
+	loop_timer_set(p->loop, t, proxy_now(p) + END_POLL_MS);
+}
+
+void proxy_fini(struct proxy *p)
+{
+	access_fini(&p->access);
+	for (unsigned i = 0; p->mirrors && i < p->config->mirrors_count; i++) {
+		free(p->mirrors[i].realm);
+		free(p->mirrors[i].service);
+	}
+	free(p->mirrors);
+	free(p->listeners);
+	pool_fini(&p->client_pool);
+	pool_fini(&p->xfer_pool);
+	pool_fini(&p->upconn_pool);
+	pool_fini(&p->head_pool);
+	pool_fini(&p->cold_pool);
+	net_fini(&p->net);
+	loop_free(p->loop);
+}

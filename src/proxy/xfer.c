@@ -1,0 +1,440 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "proxy/xfer.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "base/err.h"
+#include "base/log.h"
+#include "proxy/answer.h"
+#include "proxy/local.h"
+#include "proxy/pull.h"
+
+enum step { STEP_MORE, STEP_WAIT };
+
+/* A reader that joined a fill which then failed asks for itself, so often at most. */
+enum { LOOKUPS_MAX = 3 };
+
+static struct slice keep(struct xfer *x, struct slice s)
+{
+	if (!s.ptr)
+		return SLICE_NONE;
+	return slice_of(arena_dup(&x->arena, s));
+}
+
+static void xfer_init(struct xfer *x, struct proxy *p, struct task *owner)
+{
+	memset(x, 0, sizeof(*x));
+	x->proxy = p;
+	x->owner = owner;
+	x->begun_ms = proxy_now(p);
+	arena_init(&x->arena, XFER_ARENA);
+	body_init(&x->body, p, owner);
+}
+
+void xfer_start(struct xfer *x, struct proxy *p, struct task *owner, const struct xfer_request *r)
+{
+	const struct msg *m = r->msg;
+	uint16_t port;
+
+	xfer_init(x, p, owner);
+	x->kind = r->kind;
+	x->sni = r->sni;
+	x->method = m->method;
+	x->minor = m->minor;
+	x->method_text = keep(x, m->method_text);
+	x->target = keep(x, m->target);
+	x->authority = keep(x, m->authority);
+	if (!authority_split(x->authority, &x->host, &port))
+		x->host = SLICE_NONE;
+	if (slice_ends(x->host, SLICE(".")))
+		x->host.len--;
+	x->range = keep(x, msg_field(m, "Range"));
+	x->if_none_match = keep(x, msg_field(m, "If-None-Match"));
+	x->if_range = keep(x, msg_field(m, "If-Range"));
+	x->user_agent = keep(x, msg_field(m, "User-Agent"));
+}
+
+void xfer_start_error(struct xfer *x, struct proxy *p, struct task *owner, int status,
+		      const char *why)
+{
+	xfer_init(x, p, owner);
+	x->kind = LISTEN_PLAIN;
+	x->method = METHOD_GET;
+	x->close = true;
+	answer_error(x, status, "UNSUPPORTED", slice_of(why));
+}
+
+/* ---- routing ---- */
+
+/* A Host that the certificate for the SNI does not cover: RFC 9110 15.5.20. */
+static bool xfer_misdirected(const struct xfer *x)
+{
+	struct slice sni = slice_of(x->sni);
+
+	if (!x->sni || !x->sni[0] || slice_ieq(sni, x->host))
+		return false;
+	return !tls_server_covers(x->proxy->shared->tls, sni, x->host);
+}
+
+static void xfer_bad_path(struct xfer *x)
+{
+	bool unsupported = strcmp(x->path.code, "UNSUPPORTED") == 0;
+
+	answer_error(x, unsupported ? 404 : 400, x->path.code, slice_of(x->path.why));
+}
+
+static enum step xfer_route_image(struct xfer *x)
+{
+	route_find(&x->arena, x->proxy->config, x->host, &x->path, &x->route);
+	if (x->route.mirror < 0) {
+		answer_error(x, x->route.status, x->route.code, slice_of(x->route.why));
+		return STEP_MORE;
+	}
+	x->mirror = &x->proxy->mirrors[x->route.mirror];
+	if (x->path.verb == OCI_TAGS || x->path.verb == OCI_REFERRERS) {
+		x->state = XFER_RELAY;
+		return STEP_MORE;
+	}
+	if (x->path.verb == OCI_MANIFEST && !x->path.ref_is_digest) {
+		x->state = XFER_TAG;
+		return STEP_MORE;
+	}
+	if (!digest_parse(x->path.ref, &x->digest)) {
+		answer_error(x, 400, "DIGEST_INVALID",
+			     SLICE("the digest must be sha256:<64 hex digits> or sha512:<128>"));
+		return STEP_MORE;
+	}
+	x->state = XFER_LOOKUP;
+	return STEP_MORE;
+}
+
+static enum step xfer_route(struct xfer *x)
+{
+	if (!x->target.ptr || !x->authority.ptr) {
+		answer_error(x, 503, "UNAVAILABLE", SLICE("out of memory"));
+		return STEP_MORE;
+	}
+	if (x->kind == LISTEN_ADMIN) {
+		local_admin(x);
+		return STEP_MORE;
+	}
+	if (x->kind == LISTEN_HTTP) {
+		local_http(x);
+		return STEP_MORE;
+	}
+	if (xfer_misdirected(x)) {
+		answer_error(x, 421, "UNSUPPORTED",
+			     SLICE("this connection was made for another host name"));
+		x->close = true;
+		return STEP_MORE;
+	}
+	oci_parse(&x->arena, x->target, &x->path);
+	if (x->method != METHOD_GET && x->method != METHOD_HEAD) {
+		answer_error(x, 405, "UNSUPPORTED",
+			     SLICE("this is a mirror for pulling: push to the registry itself"));
+		return STEP_MORE;
+	}
+	switch (x->path.verb) {
+	case OCI_PING:
+		x->cache = "local";
+		answer_text(x, 200, "application/json", "{}");
+		return STEP_MORE;
+	case OCI_NONE:
+		answer_error(x, 404, "UNSUPPORTED", SLICE("the registry API is under /v2/"));
+		return STEP_MORE;
+	case OCI_CATALOG:
+	case OCI_UPLOAD:
+		answer_error(x, 405, "UNSUPPORTED", SLICE("a mirror does not offer this"));
+		return STEP_MORE;
+	case OCI_BAD: xfer_bad_path(x); return STEP_MORE;
+	case OCI_MANIFEST:
+	case OCI_BLOB:
+	case OCI_TAGS:
+	case OCI_REFERRERS: return xfer_route_image(x);
+	}
+	unreachable("verb");
+}
+
+/* ---- tags ---- */
+
+static bool tag_is_fresh(const struct xfer *x, const struct tag_record *r)
+{
+	int64_t age_ms = (time(NULL) - r->checked_s) * 1000;
+
+	return age_ms >= 0 && (uint64_t)age_ms < x->mirror->conf->tag_fresh_ms;
+}
+
+static enum step xfer_tag_known(struct xfer *x, const struct tag_record *r)
+{
+	x->digest = r->digest;
+	if (x->method == METHOD_HEAD && r->type > 0 && r->size > 0) {
+		x->cache = x->tag_checked ? "revalidated" : "hit";
+		answer_tag_head(x, r);
+		return STEP_MORE;
+	}
+	x->state = XFER_LOOKUP;
+	return STEP_MORE;
+}
+
+static enum step xfer_tag(struct xfer *x)
+{
+	struct tagcheck *t = x->tagwait.check;
+	struct tag_record r;
+
+	if (!t) {
+		if (tag_get(x->proxy->cache, x->mirror->name, x->route.repo, x->path.ref, &r) &&
+		    tag_is_fresh(x, &r))
+			return xfer_tag_known(x, &r);
+		x->tag_checked = true;
+		x->tagwait.task = x->owner;
+		if (!tagcheck_join(x->proxy, x->mirror, x->route.repo, x->path.ref, &x->tagwait))
+			answer_failed(x, ERR_LIMIT);
+		return x->state == XFER_ANSWER ? STEP_MORE : STEP_WAIT;
+	}
+	if (!t->done)
+		return STEP_WAIT;
+	if (t->err)
+		answer_failed(x, t->err);
+	else if (t->status != 200)
+		answer_refused(x, t->status, t->retry_after_s,
+			       t->message[0] ? arena_dup(&x->arena, slice_of(t->message)) : "");
+	else
+		return xfer_tag_known(x, &t->record);
+	return STEP_MORE;
+}
+
+/* ---- the cache ---- */
+
+static enum cache_kind xfer_kind(const struct xfer *x)
+{
+	return x->path.verb == OCI_MANIFEST ? CACHE_MANIFEST : CACHE_BLOB;
+}
+
+static void xfer_hit(struct xfer *x)
+{
+	struct blob_view v;
+
+	blob_look(x->blob, &v);
+	x->type = v.type;
+	x->cache = x->joined        ? "join"
+		   : x->lookups > 0 ? "miss"
+		   : x->tag_checked ? "revalidated"
+				    : "hit";
+	answer_blob(x, v.size, v.size != BLOB_SIZE_UNKNOWN);
+}
+
+static enum step xfer_lookup(struct xfer *x)
+{
+	struct stats *st = &x->proxy->stats;
+	struct pull *pl;
+
+	if (!blob_unwait(&x->body.waiter))
+		return STEP_WAIT;
+	if (x->blob)
+		blob_unref(x->blob);
+	x->blob = cache_peek(x->proxy->cache, xfer_kind(x), &x->digest);
+	if (x->blob) {
+		stat_inc(st, STAT_HITS);
+		xfer_hit(x);
+		return STEP_MORE;
+	}
+	if (x->method == METHOD_HEAD) {
+		x->state = XFER_RELAY;
+		return STEP_MORE;
+	}
+	x->lookups++;
+	x->joined = false;
+	pl = pull_reserve(x->proxy);
+	if (!pl) {
+		answer_failed(x, ERR_LIMIT);
+		return STEP_MORE;
+	}
+	switch (cache_get(x->proxy->cache, xfer_kind(x), &x->digest, &x->blob)) {
+	case CACHE_MISS:
+		stat_inc(st, STAT_MISSES);
+		pull_start(pl, x->mirror, x->route.repo, xfer_kind(x), &x->digest, x->blob);
+		break;
+	case CACHE_JOIN:
+		stat_inc(st, STAT_JOINS);
+		x->joined = true;
+		pull_drop(pl);
+		break;
+	case CACHE_HIT:
+		stat_inc(st, STAT_HITS);
+		x->lookups = 0;
+		pull_drop(pl);
+		xfer_hit(x);
+		return STEP_MORE;
+	case CACHE_NONE:
+		pull_drop(pl);
+		answer_failed(x, ERR_LIMIT);
+		return STEP_MORE;
+	}
+	x->state = XFER_FILL;
+	return STEP_MORE;
+}
+
+/*
+ * A failed fill that somebody else began may have failed for him only (another repository, another
+ * upstream): then this client's own request is made.
+ */
+static enum step xfer_fill_failed(struct xfer *x)
+{
+	struct blob_failure why;
+
+	if (x->joined && x->lookups < LOOKUPS_MAX) {
+		x->state = XFER_LOOKUP;
+		return STEP_MORE;
+	}
+	blob_failure(x->blob, &why);
+	if (why.status)
+		answer_refused(x, why.status, why.retry_after_s,
+			       arena_dup(&x->arena, slice_of(why.message)));
+	else
+		answer_failed(x, why.err);
+	return STEP_MORE;
+}
+
+/* A blob is answered as soon as its head is known; a manifest when it was verified. */
+static enum step xfer_fill(struct xfer *x)
+{
+	struct blob_view v;
+
+	for (;;) {
+		blob_look(x->blob, &v);
+		if (v.state == BLOB_FAILED)
+			return xfer_fill_failed(x);
+		if (v.state == BLOB_READY || (v.size != BLOB_SIZE_UNKNOWN && v.avail == v.size) ||
+		    (v.state == BLOB_FILLING && xfer_kind(x) == CACHE_BLOB)) {
+			xfer_hit(x);
+			return STEP_MORE;
+		}
+		if (x->body.waiter.waiting || blob_wait(x->blob, &x->body.waiter, &v))
+			return STEP_WAIT;
+	}
+}
+
+/* ---- relaying ---- */
+
+static const char *xfer_relay_target(struct xfer *x)
+{
+	const char *query = query_without(&x->arena, x->path.query, "ns");
+	const char *sep = query && query[0] ? "?" : "";
+	struct slice repo = x->route.repo;
+
+	if (!query)
+		return NULL;
+	switch (x->path.verb) {
+	case OCI_TAGS:
+		return arena_printf(&x->arena, "/v2/%.*s/tags/list%s%s", SLICE_FMT(repo), sep,
+				    query);
+	case OCI_REFERRERS:
+		return arena_printf(&x->arena, "/v2/%.*s/referrers/%.*s%s%s", SLICE_FMT(repo),
+				    SLICE_FMT(x->path.ref), sep, query);
+	case OCI_MANIFEST:
+		return arena_printf(&x->arena, "/v2/%.*s/manifests/%.*s", SLICE_FMT(repo),
+				    SLICE_FMT(x->path.ref));
+	case OCI_BLOB:
+		return arena_printf(&x->arena, "/v2/%.*s/blobs/%.*s", SLICE_FMT(repo),
+				    SLICE_FMT(x->path.ref));
+	default: unreachable("verb is not relayed");
+	}
+}
+
+static bool xfer_relay_start(struct xfer *x)
+{
+	x->fetch_opts = (struct fetch_opts){
+		.mirror = x->mirror,
+		.owner = x->owner,
+		.target = xfer_relay_target(x),
+		.scope = arena_printf(&x->arena, "repository:%.*s:pull", SLICE_FMT(x->route.repo)),
+		.accept = x->path.verb == OCI_MANIFEST ? oci_accept_manifests : NULL,
+		.head = x->method == METHOD_HEAD,
+	};
+	if (!x->fetch_opts.target || !x->fetch_opts.scope)
+		return false;
+	fetch_start(&x->fetch, x->proxy, &x->fetch_opts);
+	return true;
+}
+
+/* Grows by doubling; 0 or an error. */
+static int relayed_grow(struct buf *b)
+{
+	size_t cap = b->cap ? b->cap * 2 : 16 * 1024;
+	char *mem;
+
+	if (buf_room(b) > 0)
+		return 0;
+	if (cap > LIST_MAX)
+		return ERR_LONG;
+	mem = realloc(b->mem, cap);
+	if (!mem)
+		return -ENOMEM;
+	b->mem = mem;
+	b->cap = cap;
+	return 0;
+}
+
+static enum step xfer_relay(struct xfer *x)
+{
+	int n;
+
+	if (x->fetch.state == FETCH_IDLE && !xfer_relay_start(x)) {
+		answer_failed(x, ERR_LIMIT);
+		return STEP_MORE;
+	}
+	if (x->fetch.state == FETCH_FAILED) {
+		answer_failed(x, x->fetch.err);
+		return STEP_MORE;
+	}
+	if (!fetch_has_head(&x->fetch))
+		return STEP_WAIT;
+	do {
+		n = relayed_grow(&x->relayed);
+		if (n == 0)
+			n = fetch_pull(&x->fetch, &x->relayed);
+	} while (n > 0);
+	if (n == 0)
+		return STEP_WAIT;
+	if (n == ERR_EOF)
+		answer_relayed(x);
+	else
+		answer_failed(x, n);
+	return STEP_MORE;
+}
+
+/* ---- */
+
+bool xfer_run(struct xfer *x)
+{
+	enum step s = STEP_MORE;
+
+	while (s == STEP_MORE) {
+		switch (x->state) {
+		case XFER_ROUTE: s = xfer_route(x); break;
+		case XFER_TAG: s = xfer_tag(x); break;
+		case XFER_LOOKUP: s = xfer_lookup(x); break;
+		case XFER_FILL: s = xfer_fill(x); break;
+		case XFER_RELAY: s = xfer_relay(x); break;
+		case XFER_ANSWER: return true;
+		}
+	}
+	return false;
+}
+
+bool xfer_close(struct xfer *x)
+{
+	tagcheck_leave(&x->tagwait);
+	fetch_close(&x->fetch);
+	if (!body_close(&x->body))
+		return false;
+	if (x->blob)
+		blob_unref(x->blob);
+	x->blob = NULL;
+	free(x->relayed.mem);
+	buf_init(&x->relayed, NULL, 0);
+	arena_fini(&x->arena);
+	return true;
+}

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * One request, whatever version of HTTP carried it: routing, tag check, cache, relay; in the end an
+ * answer (status, fields, body).  The central machine.
+ *
+ *   ROUTE -> TAG -> LOOKUP -> FILL -> ANSWER       a manifest or blob
+ *   ROUTE -> RELAY -> ANSWER                       tags/list, referrers, HEAD of what is not cached
+ *   ROUTE -> ANSWER                                ping, errors, admin, redirects
+ */
+#pragma once
+
+#include "http/range.h"
+#include "proxy/body.h"
+#include "proxy/fetch.h"
+#include "proxy/oci.h"
+#include "proxy/route.h"
+#include "proxy/tagcheck.h"
+
+enum xfer_state {
+	XFER_ROUTE,
+	XFER_TAG, /* waiting for a tag check */
+	XFER_LOOKUP,
+	XFER_FILL, /* waiting until the blob's size (a manifest: all of it) is there, or it failed */
+	XFER_RELAY,  /* reading upstream's answer into memory */
+	XFER_ANSWER, /* the answer stands; the body may be read */
+};
+
+enum { XFER_FIELDS_MAX = 20 };
+
+struct xfer_field {
+	const char *name;
+	const char *value;
+};
+
+struct xfer {
+	struct proxy *proxy;
+	struct task *owner; /* woken when ANSWER is reached, and for the body */
+	struct arena arena;
+	enum xfer_state state;
+	enum listener_kind kind;
+	uint64_t begun_ms;
+
+	/* The request; slices in the arena. */
+	enum http_method method;
+	struct slice method_text;
+	struct slice target;
+	struct slice host; /* without port */
+	struct slice authority;
+	struct slice range;
+	struct slice if_none_match;
+	struct slice if_range;
+	struct slice user_agent;
+	unsigned minor;
+	const char *sni; /* NULL: no TLS, or none sent */
+
+	struct oci_path path;
+	struct route route;
+	struct mirror *mirror;
+	struct digest digest;
+	uint8_t type; /* manifest type */
+	struct tagwait tagwait;
+	bool tag_checked;
+	unsigned lookups;
+	bool joined;
+	struct blob *blob; /* while looking; then the body's */
+	struct fetch fetch;
+	struct fetch_opts fetch_opts;
+	struct buf relayed; /* malloc'ed */
+
+	/* The answer. */
+	int status;
+	struct xfer_field fields[XFER_FIELDS_MAX];
+	unsigned fields_count;
+	uint64_t body_bytes; /* BLOB_SIZE_UNKNOWN: until the end */
+	struct body body;    /* empty for HEAD, 304 ... */
+	const char *cache;   /* for the access log */
+	bool close;          /* the connection must not be used again */
+};
+
+struct xfer_request {
+	const struct msg *msg;
+	enum listener_kind kind;
+	const char *sni; /* borrowed while the xfer lives */
+};
+
+/* <x>: from xfer_pool, any content.  Copies what it needs of the message. */
+void xfer_start(struct xfer *x, struct proxy *p, struct task *owner, const struct xfer_request *r);
+/* One that is answered without being looked at: a parser's refusal. */
+void xfer_start_error(struct xfer *x, struct proxy *p, struct task *owner, int status,
+		      const char *why);
+/* Goes as far as it can; true: the answer stands. */
+bool xfer_run(struct xfer *x);
+/* True: everything is given back.  False: the owner will be woken, call again. */
+bool xfer_close(struct xfer *x) must_check;
