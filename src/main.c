@@ -1,0 +1,548 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * The command line, and the order in which a server comes up and goes down.  The only file that
+ * knows all others.
+ *
+ * Exit: 0 done; 1 it could not be done, stderr says why; 100 the command line was wrong.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/log.h"
+#include "base/version.h"
+#include "proxy/oci.h"
+#include "proxy/proxy.h"
+#include "sys/cpus.h"
+#include "sys/privs.h"
+#include "sys/signals.h"
+#include "sys/worker.h"
+
+enum { EXIT_USAGE = 100 };
+
+enum {
+	HELPERS_MIN = 2,
+	HELPERS_MAX = 4,
+	/* Files of the cache that stay open, so that a hit costs no open: a quarter of all. */
+	CACHE_FDS_MAX = 64 * 1024,
+	CACHE_FDS_SHARE = 4,
+	JOIN_POLL_MS = 20,
+	DUMP_MAX = 16 * CONFIG_FILE_MAX,
+};
+
+static const char default_file[] = "/etc/sluice/sluice.ini";
+
+/* All zero: nothing is up. */
+struct server {
+	struct config *config;
+	struct shared shared;
+	unsigned long nofile;
+	struct cpus cpus;
+	struct proxy_listen *listens; /* of worker 0, of worker 1, ...; fd -1: none or given away */
+	unsigned listens_each;
+	struct privs_user user;
+	struct proxy *proxies;
+	unsigned proxies_up;
+	struct worker *workers;
+	bool tls_up;
+};
+
+static cold printf_like(1, 2) bool fail(const char *fmt, ...)
+{
+	va_list ap;
+
+	fputs("sluice: ", stderr);
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	fputc('\n', stderr);
+	return false;
+}
+
+/* Configuration. */
+
+static void print_messages(const struct config_messages *m, const char *kind)
+{
+	for (unsigned i = 0; i < m->count; i++)
+		fprintf(stderr, "%s: %s\n", kind, m->text[i]);
+	if (m->more)
+		fprintf(stderr, "%s: %u more\n", kind, m->more);
+}
+
+/* NULL: all that is wrong was printed. */
+static struct config *load(const char *file)
+{
+	struct config_errors errs;
+	struct config *c;
+	int err = config_load(file, &c, &errs);
+
+	print_messages(&errs.errors, "error");
+	print_messages(&errs.warnings, "warning");
+	config_errors_fini(&errs);
+	return err == 0 ? c : NULL;
+}
+
+/* Coming up, in this order. */
+
+static bool make_arrays(struct server *s)
+{
+	const struct conf_server *conf = &s->config->server;
+	unsigned n;
+
+	cpus_find(&s->cpus);
+	s->shared.config = s->config;
+	s->shared.access_fd = -1;
+	n = conf->workers ? (unsigned)conf->workers : s->cpus.count;
+	s->listens_each =
+		conf->https.count + conf->http.count + conf->plain.count + conf->admin.count;
+	s->listens = calloc((size_t)n * s->listens_each, sizeof(*s->listens));
+	s->proxies = calloc(n, sizeof(*s->proxies));
+	s->workers = calloc(n, sizeof(*s->workers));
+	s->shared.stats = calloc(n, sizeof(*s->shared.stats));
+	s->shared.mirror_tls = calloc(s->config->mirrors_count, sizeof(*s->shared.mirror_tls));
+	if (!s->listens || !s->proxies || !s->workers || !s->shared.stats || !s->shared.mirror_tls)
+		return fail("no memory for %u workers", n);
+	s->shared.workers = n;
+	for (unsigned i = 0; i < n * s->listens_each; i++)
+		s->listens[i].fd = -1;
+	for (unsigned i = 0; i < n; i++)
+		s->shared.stats[i] = &s->proxies[i].stats;
+	return true;
+}
+
+static bool load_certificates(struct server *s)
+{
+	const struct config *c = s->config;
+	struct tls_cert_opts *certs;
+	char why[512];
+
+	s->tls_up = tls_global_init() == 0;
+	if (!s->tls_up)
+		return fail("wolfSSL does not start");
+	if (c->server.https.count == 0)
+		return true;
+	certs = calloc(c->certs_count, sizeof(*certs));
+	for (unsigned i = 0; certs && i < c->certs_count; i++)
+		certs[i] = (struct tls_cert_opts){ c->certs[i].name, c->certs[i].chain,
+						   c->certs[i].key };
+	snprintf(why, sizeof(why), "no memory for certificates");
+	if (certs)
+		s->shared.tls = tls_server_new(certs, c->certs_count, false, why, sizeof(why));
+	free(certs);
+	return s->shared.tls ? true : fail("%s", why);
+}
+
+/* Mirrors without roots of their own share one set of the system's, which is 140 certificates. */
+static bool load_trust(struct server *s)
+{
+	struct tls_client *common = NULL;
+	char why[512];
+
+	for (unsigned i = 0; i < s->config->mirrors_count; i++) {
+		const char *ca = s->config->mirrors[i].ca;
+		struct tls_client *tls = !ca && common ? tls_client_ref(common)
+						       : tls_client_new(ca, why, sizeof(why));
+
+		if (!tls)
+			return fail("%s", why);
+		if (!ca)
+			common = tls;
+		s->shared.mirror_tls[i] = tls;
+	}
+	return true;
+}
+
+static bool raise_limits(struct server *s)
+{
+	const uint64_t conns = s->config->server.conns_max;
+	int err = privs_raise_nofile(&s->nofile);
+
+	if (err < 0)
+		return fail("the limit of open files cannot be read: %s", err_text(err));
+	if (s->nofile < conns)
+		log_warn("limit of open files=%lu is less than conns_max=%ju fix=\"LimitNOFILE= of "
+			 "the unit, or ulimit -n\"",
+			 s->nofile, (uintmax_t)conns);
+	return true;
+}
+
+static cold bool listen_failed(const char *text, int err)
+{
+	const char *fix = "";
+
+	if (err == -EADDRINUSE)
+		fix = "; another process has it: \"ss -ltnp\" shows which";
+	else if (err == -EACCES)
+		fix = "; ports below 1024 need root (and `user =`) or CAP_NET_BIND_SERVICE";
+	else if (err == -EADDRNOTAVAIL)
+		fix = "; no interface of this machine has that address";
+	return fail("cannot listen at %s: %s%s", text, err_text(err), fix);
+}
+
+static bool listen_at(const struct conf_addrs *addrs, enum listener_kind kind,
+		      struct proxy_listen **out)
+{
+	for (unsigned i = 0; i < addrs->count; i++) {
+		const struct conf_addr *at = &addrs->v[i];
+		struct addr addr = { .len = at->len };
+
+		addr.in6 = at->in6; /* the larger of the two */
+		**out = (struct proxy_listen){ listen_open(&addr), kind };
+		if ((*out)->fd < 0)
+			return listen_failed(at->text, (*out)->fd);
+		++*out;
+	}
+	return true;
+}
+
+static bool bind_all(struct server *s)
+{
+	const struct conf_server *conf = &s->config->server;
+	struct proxy_listen *next = s->listens;
+
+	for (unsigned i = 0; i < s->shared.workers; i++)
+		if (!listen_at(&conf->https, LISTEN_HTTPS, &next) ||
+		    !listen_at(&conf->http, LISTEN_HTTP, &next) ||
+		    !listen_at(&conf->plain, LISTEN_PLAIN, &next) ||
+		    !listen_at(&conf->admin, LISTEN_ADMIN, &next))
+			return false;
+	return true;
+}
+
+static bool open_access_log(struct server *s)
+{
+	const struct conf_server *conf = &s->config->server;
+
+	switch (conf->access) {
+	case ACCESS_OFF: return true;
+	case ACCESS_STDOUT: s->shared.access_fd = STDOUT_FILENO; return true;
+	case ACCESS_FILE:
+		s->shared.access_fd =
+			open(conf->access_log, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
+		if (s->shared.access_fd < 0)
+			return fail("cannot write the access log %s: %s", conf->access_log,
+				    err_text(-errno));
+		return true;
+	}
+	unreachable("a kind of access log");
+}
+
+/* The folder is made by root, where the user may not; what is in it is made by the user. */
+static bool give_cache(const struct server *s)
+{
+	const char *path = s->config->cache.path;
+
+	if (mkdir(path, 0750) < 0 && errno != EEXIST)
+		return fail("cannot make the cache's folder %s: %s", path, err_text(-errno));
+	if (chown(path, s->user.uid, s->user.gid) < 0)
+		return fail("cannot give the cache's folder %s to %s: %s", path, s->user.name,
+			    err_text(-errno));
+	return true;
+}
+
+static bool drop_rights(struct server *s)
+{
+	const char *name = s->config->server.user;
+	int err = privs_no_new();
+
+	if (err < 0)
+		return fail("cannot set no_new_privs: %s", err_text(err));
+	if (!name)
+		return true;
+	err = privs_find_user(name, &s->user);
+	if (err < 0)
+		return fail("user %s: %s; make it by: useradd --system %s", name, err_text(err),
+			    name);
+	if (geteuid() == 0 && !give_cache(s))
+		return false;
+	err = privs_drop(&s->user);
+	if (err < 0)
+		return fail("cannot become user %s: %s; start as root or as that user", name,
+			    err_text(err));
+	return true;
+}
+
+static unsigned clamp(unsigned long n, unsigned min, unsigned max)
+{
+	return n < min ? min : n > max ? max : (unsigned)n;
+}
+
+static bool open_cache(struct server *s)
+{
+	const char *suffixes[OCI_TYPES];
+	struct cache_opts opts = {
+		.path = s->config->cache.path,
+		.size_bytes = s->config->cache.size_bytes,
+		.free_bytes = s->config->cache.free_bytes,
+		.suffixes = suffixes,
+		.suffixes_count = OCI_TYPES,
+		.fds_max = clamp(s->nofile / CACHE_FDS_SHARE, 1, CACHE_FDS_MAX),
+	};
+	char why[512];
+	int err =
+		offload_new(&s->shared.helpers, clamp(s->shared.workers, HELPERS_MIN, HELPERS_MAX));
+
+	if (err < 0)
+		return fail("no helper threads: %s", err_text(err));
+	for (unsigned i = 0; i < OCI_TYPES; i++)
+		suffixes[i] = oci_types[i].suffix;
+	opts.helpers = s->shared.helpers;
+	if (cache_open(&s->shared.cache, &opts, why, sizeof(why)) < 0)
+		return fail("%s", why);
+	return true;
+}
+
+static bool make_proxies(struct server *s)
+{
+	for (unsigned i = 0; i < s->shared.workers; i++) {
+		struct proxy_listen *mine = s->listens + (size_t)i * s->listens_each;
+		const char *why = NULL;
+		int err = proxy_init(&s->proxies[i], &s->shared, mine, s->listens_each, &why);
+
+		if (err < 0)
+			return fail("worker %u does not start: %s%s%s", i, err_text(err),
+				    why ? "; " : "", why ? why : "");
+		s->proxies_up++;
+		for (unsigned k = 0; k < s->listens_each; k++)
+			mine[k].fd = -1;
+	}
+	return true;
+}
+
+static void worker_run(void *arg)
+{
+	struct proxy *p = arg;
+
+	proxy_start(p);
+	loop_run(p->loop);
+}
+
+static bool start_workers(struct server *s)
+{
+	const bool whole_cores = s->cpus.count == s->cpus.mask_count;
+	const bool pin = whole_cores && s->shared.workers <= s->cpus.count;
+
+	for (unsigned i = 0; i < s->shared.workers; i++) {
+		int err = worker_start(&s->workers[i], i, pin ? &s->cpus : NULL, worker_run,
+				       &s->proxies[i]);
+
+		if (err < 0)
+			return fail("no thread for worker %u: %s", i, err_text(err));
+	}
+	return true;
+}
+
+static bool server_up(struct server *s)
+{
+	int err = signals_init();
+
+	if (err < 0)
+		return fail("signals cannot be blocked: %s", err_text(err));
+	return make_arrays(s) && load_certificates(s) && load_trust(s) && raise_limits(s) &&
+	       bind_all(s) && open_access_log(s) && drop_rights(s) && open_cache(s) &&
+	       make_proxies(s) && start_workers(s);
+}
+
+/* Running, and going down. */
+
+static void wait_for_stop(void)
+{
+	for (;;) {
+		switch (signals_wait(UINT64_MAX)) {
+		case SIGNALS_STOP: return;
+		case SIGNALS_RELOAD: log_warn("signal=SIGHUP reload is not there yet"); break;
+		case SIGNALS_REOPEN: log_warn("signal=SIGUSR1 reopening is not there yet"); break;
+		case SIGNALS_NONE: break;
+		}
+	}
+}
+
+static bool all_joined(struct server *s)
+{
+	bool all = true;
+
+	for (unsigned i = 0; i < s->shared.workers; i++)
+		all = worker_try_join(&s->workers[i]) && all;
+	return all;
+}
+
+/* The proxies bound this by drain_timeout; who cannot wait sends a second signal. */
+static void drain(struct server *s)
+{
+	__atomic_store_n(&s->shared.draining, true, __ATOMIC_RELAXED);
+	for (unsigned i = 0; i < s->proxies_up; i++)
+		proxy_drain(&s->proxies[i]);
+	while (!all_joined(s)) {
+		if (signals_wait(JOIN_POLL_MS) != SIGNALS_STOP)
+			continue;
+		log_warn("sluice stopped at once by a second signal");
+		_exit(EXIT_FAILURE);
+	}
+}
+
+/* Legal after any part of server_up(), when no worker runs. */
+static void server_down(struct server *s)
+{
+	for (unsigned i = 0; i < s->proxies_up; i++)
+		proxy_fini(&s->proxies[i]);
+	if (s->shared.cache)
+		cache_close(s->shared.cache);
+	if (s->shared.helpers)
+		offload_free(s->shared.helpers);
+	if (s->shared.access_fd > STDERR_FILENO)
+		close(s->shared.access_fd);
+	for (unsigned i = 0; i < s->shared.workers * s->listens_each; i++)
+		if (s->listens[i].fd >= 0)
+			close(s->listens[i].fd);
+	for (unsigned i = 0; s->shared.mirror_tls && i < s->config->mirrors_count; i++)
+		if (s->shared.mirror_tls[i])
+			tls_client_unref(s->shared.mirror_tls[i]);
+	if (s->shared.tls)
+		tls_server_unref(s->shared.tls);
+	if (s->tls_up)
+		tls_global_fini();
+	free(s->shared.mirror_tls);
+	free(s->shared.stats);
+	free(s->workers);
+	free(s->proxies);
+	free(s->listens);
+	config_unref(s->config);
+}
+
+/* Commands. */
+
+static int cmd_serve(const char *file, bool verbose)
+{
+	struct server s = { .config = load(file) };
+	bool up;
+
+	(void)verbose;
+	if (!s.config)
+		return EXIT_FAILURE;
+	log_set_level((enum log_level)s.config->server.log_level);
+	up = server_up(&s);
+	if (up) {
+		log_info("sluice version=%s workers=%u https=%s ready", version_text(),
+			 s.shared.workers,
+			 s.config->server.https.count ? s.config->server.https.v[0].text : "-");
+		wait_for_stop();
+		log_info("sluice draining timeout_ms=%ju",
+			 (uintmax_t)s.config->server.drain_timeout_ms);
+		drain(&s);
+	} else if (!all_joined(&s)) {
+		drain(&s);
+	}
+	server_down(&s);
+	if (up)
+		log_info("sluice stopped");
+	return up ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+static bool print_config(const struct config *c)
+{
+	char *mem = malloc(DUMP_MAX);
+	struct buf out;
+	bool ok;
+
+	buf_init(&out, mem, mem ? DUMP_MAX : 0);
+	ok = mem && config_dump(c, &out) && fwrite(mem, 1, buf_len(&out), stdout) == buf_len(&out);
+	free(mem);
+	return ok ? true : fail("the configuration cannot be printed");
+}
+
+static int cmd_check(const char *file, bool verbose)
+{
+	struct config *c = load(file);
+	bool ok = c != NULL;
+
+	if (ok && verbose)
+		ok = print_config(c);
+	else if (ok)
+		printf("%s is good\n", file);
+	if (c)
+		config_unref(c);
+	return ok ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+static int cmd_version(const char *file, bool verbose)
+{
+	(void)file;
+	(void)verbose;
+	printf("sluice %s\n", version_text());
+	return EXIT_SUCCESS;
+}
+
+static const struct command {
+	const char *name;
+	const char *options; /* for getopt */
+	int (*run)(const char *file, bool verbose);
+	const char *args;
+	const char *help;
+} commands[] = {
+	{ "serve", "c:", cmd_serve, "[-c FILE]", "run the mirror" },
+	{ "check", "c:v", cmd_check, "[-c FILE] [-v]",
+	  "look for mistakes in the configuration; -v prints all of it as it would be used" },
+	{ "version", "", cmd_version, "", "print the version" },
+};
+
+static void usage(FILE *to)
+{
+	fprintf(to, "sluice %s: a mirror for container registries\n\nusage:\n", version_text());
+	for (size_t i = 0; i < countof(commands); i++)
+		fprintf(to, "  sluice %-7s %-15s %s\n", commands[i].name, commands[i].args,
+			commands[i].help);
+	fprintf(to, "\nFILE is %s unless given.\n", default_file);
+}
+
+static const struct command *command_find(const char *name)
+{
+	struct slice s = slice_of(name);
+
+	if (slice_eq(s, SLICE("--version")))
+		s = SLICE("version");
+	for (size_t i = 0; i < countof(commands); i++)
+		if (slice_eq(s, slice_of(commands[i].name)))
+			return &commands[i];
+	return NULL;
+}
+
+static bool wants_help(const char *word)
+{
+	struct slice s = slice_of(word);
+
+	return slice_eq(s, SLICE("help")) || slice_eq(s, SLICE("--help")) ||
+	       slice_eq(s, SLICE("-h"));
+}
+
+int main(int argc, char **argv)
+{
+	const struct command *cmd = argc > 1 ? command_find(argv[1]) : NULL;
+	const char *file = default_file;
+	bool verbose = false, good = cmd != NULL;
+	int option;
+
+	if (argc > 1 && wants_help(argv[argc > 2 ? 2 : 1])) {
+		usage(stdout);
+		return EXIT_SUCCESS;
+	}
+	optind = 2;
+	opterr = 0;
+	while (good && (option = getopt(argc, argv, cmd->options)) != -1) {
+		switch (option) {
+		case 'c': file = optarg; break;
+		case 'v': verbose = true; break;
+		default: good = false; break;
+		}
+	}
+	if (!good || optind < argc) {
+		usage(stderr);
+		return EXIT_USAGE;
+	}
+	return cmd->run(file, verbose);
+}
