@@ -5,18 +5,18 @@
  *
  *   PATH/blobs/sha256/ab/<hex>                 a verified blob
  *   PATH/manifests/sha256/ab/<hex>.<suffix>    a verified manifest; the suffix is its media type
- *   PATH/tags/<registry>/<repo...>/_tags/<tag> one line: digest, type, bytes, unix time of the last check
- *   PATH/tmp/<n>                               fills in progress; removed at start
+ *   PATH/tags/<registry>/<repo...>/_tags/<tag> one line: digest, type, bytes, time of last check
+ *   PATH/tmp/<name>                            fills in progress; orphans are removed at start
  *
  * Invariants
- *  1. A file under blobs/ or manifests/ has the digest of its name: it got there by rename, after its
- *     length and digest were found right and it was fsync'ed.
+ *  1. A file under blobs/ or manifests/ has the digest of its name: it got there by rename, after
+ *     its length and digest were found right and it was fsync'ed.
  *  2. For one key there is at most one blob in the index, so at most one fill, on whichever worker.
  *  3. bytes [0, blob_avail()) of a blob's fd are right to read for whoever holds a reference.  The
  *     last byte of a fill becomes available only after the digest was found right: nobody ever gets
  *     the whole of a wrong body.
- *  4. A blob with readers is never evicted.  A blob that failed is out of the index at once; those who
- *     hold it see the failure.
+ *  4. A blob with readers is never evicted.  A blob that failed is out of the index at once; those
+ *     who hold it see the failure.
  *  5. The sum of published files is at most size_bytes, but for what is being read or filled.
  *
  * Threads: every function may be called from any thread unless it takes a loop or says otherwise.
@@ -40,24 +40,25 @@ struct cache_opts {
 	uint64_t size_bytes;
 	uint64_t free_bytes;
 	struct offload *helpers;
-	const char *const *suffixes;  /* manifest type index -> file suffix; [0] unused */
+	const char *const *suffixes; /* manifest type index -> file suffix; [0] unused */
 	unsigned suffixes_count;
-	unsigned fds_max;             /* files kept open at once */
+	unsigned fds_max; /* files kept open at once */
 };
 
 /*
  * Makes the folders, empties tmp/, starts the scan on a helper.  0 or -errno; <err> then names the
  * path, what is wrong and what to do.
  */
-int cache_open(struct cache **out, const struct cache_opts *opts, char *err, size_t err_len) must_check;
+int cache_open(struct cache **out, const struct cache_opts *opts, char *err,
+	       size_t err_len) must_check;
 /* Every blob reference must be back.  Waits for helpers' jobs of its own. */
 void cache_close(struct cache *c);
 
 struct cache_totals {
-	uint64_t bytes;       /* published */
+	uint64_t bytes; /* published */
 	uint64_t blobs;
 	uint64_t evictions;
-	uint64_t errors;      /* reads, writes, renames that failed */
+	uint64_t errors; /* reads, writes, renames that failed */
 	bool scanning;
 };
 void cache_totals(struct cache *c, struct cache_totals *out);
@@ -66,10 +67,10 @@ void cache_totals(struct cache *c, struct cache_totals *out);
 enum cache_kind { CACHE_BLOB, CACHE_MANIFEST };
 
 enum cache_found {
-	CACHE_HIT,   /* ready: verified, complete */
-	CACHE_JOIN,  /* somebody fills it: read what is available, wait for more */
-	CACHE_MISS,  /* the caller must fill it now: fill_begin() */
-	CACHE_NONE,  /* no memory, or the cache is unusable: pass through */
+	CACHE_HIT,  /* ready: verified, complete */
+	CACHE_JOIN, /* somebody fills it: read what is available, wait for more */
+	CACHE_MISS, /* the caller must fill it now: fill_begin() */
+	CACHE_NONE, /* no memory, or the cache is unusable: pass through */
 };
 /* *out gets a reference (unless CACHE_NONE), to be given back by blob_unref(). */
 enum cache_found cache_get(struct cache *c, enum cache_kind kind, const struct digest *d,
@@ -80,18 +81,18 @@ struct blob *blob_ref(struct blob *b);
 void blob_unref(struct blob *b);
 
 enum blob_state {
-	BLOB_EMPTY,    /* a filler has it; size not known yet */
-	BLOB_FILLING,  /* size may be known; bytes arrive */
+	BLOB_EMPTY,   /* a filler has it; size not known yet */
+	BLOB_FILLING, /* size may be known; bytes arrive */
 	BLOB_READY,
 	BLOB_FAILED,
 };
 
 /* What the filler tells those who wait. */
 struct blob_failure {
-	int err;              /* negative; 0 when upstream answered with a status */
-	int status;           /* upstream's HTTP status, 0 if none */
+	int err;    /* negative; 0 when upstream answered with a status */
+	int status; /* upstream's HTTP status, 0 if none */
 	unsigned retry_after_s;
-	char message[200];    /* for the client, "" if none */
+	char message[200]; /* for the client, "" if none */
 };
 
 #define BLOB_SIZE_UNKNOWN UINT64_MAX
@@ -99,10 +100,10 @@ struct blob_failure {
 /* A consistent view, cheap enough for every step of a transfer. */
 struct blob_view {
 	enum blob_state state;
-	uint64_t size;        /* BLOB_SIZE_UNKNOWN until known */
-	uint64_t avail;       /* bytes that may be read; == size when all is verified */
-	int fd;               /* >= 0 from FILLING on; borrowed while the reference is held */
-	uint8_t type;         /* manifest type index; 0: blob */
+	uint64_t size;  /* BLOB_SIZE_UNKNOWN until known */
+	uint64_t avail; /* bytes that may be read; == size when all is verified */
+	int fd;         /* >= 0 from FILLING on; borrowed while the reference is held */
+	uint8_t type;   /* manifest type index; 0: blob */
 };
 void blob_look(struct blob *b, struct blob_view *out);
 /* BLOB_FAILED only. */
@@ -110,21 +111,21 @@ void blob_failure(struct blob *b, struct blob_failure *out);
 
 /* One waiting reader; lives in its owner, on one loop. */
 struct blob_waiter {
-	struct mail mail;       /* private */
-	struct list node;       /* private */
+	struct mail mail; /* private */
+	struct list node; /* private */
 	struct loop *loop;
-	struct task *task;      /* woken on the loop when something changed */
+	struct task *task; /* woken on the loop when something changed */
 	struct blob *blob;
-	bool waiting;           /* on the list, or the mail is on its way */
-	bool posted;            /* private */
+	bool waiting; /* on the list, or the mail is on its way */
+	bool posted;  /* private */
 };
 void blob_waiter_init(struct blob_waiter *w, struct loop *l, struct task *task);
 /*
- * Wakes the task once when the blob is not as <seen> any more (more bytes, size known, other state).
- * False: that is so already; nothing was registered.
+ * Wakes the task once when the blob is not as <seen> any more (more bytes, size known, other
+ * state).  False: that is so already; nothing was registered.
  */
 bool blob_wait(struct blob *b, struct blob_waiter *w, const struct blob_view *seen) must_check;
-/* True: gone, the waiter may be freed.  False: a message is on its way; the task will be woken, try then. */
+/* True: the waiter may be freed.  False: a message is on its way; it will wake the task: ask then. */
 bool blob_unwait(struct blob_waiter *w) must_check;
 /* How many references are held by others than the filler: is anybody still interested? */
 unsigned blob_readers(const struct blob *b);

@@ -12,11 +12,11 @@
 #include <wolfssl/wolfcrypt/sha256.h>
 #include <wolfssl/wolfcrypt/sha512.h>
 
-static_assert(sizeof(wc_Sha256) <= sizeof(((struct digest_ctx *)0)->state), "state too small");
-static_assert(sizeof(wc_Sha512) <= sizeof(((struct digest_ctx *)0)->state), "state too small");
-static_assert(_Alignof(wc_Sha256) <= 16, "state not aligned");
-static_assert(_Alignof(wc_Sha512) <= 16, "state not aligned");
-static_assert(WC_SHA512_DIGEST_SIZE <= DIGEST_BYTES_MAX, "digest too small");
+_Static_assert(sizeof(wc_Sha256) <= sizeof(((struct digest_ctx *)0)->state), "state too small");
+_Static_assert(sizeof(wc_Sha512) <= sizeof(((struct digest_ctx *)0)->state), "state too small");
+_Static_assert(_Alignof(wc_Sha256) <= 16, "state not aligned");
+_Static_assert(_Alignof(wc_Sha512) <= 16, "state not aligned");
+_Static_assert(WC_SHA512_DIGEST_SIZE <= DIGEST_BYTES_MAX, "digest too small");
 
 static const struct {
 	const char *name;

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Content digests, "sha256:<hex>" and "sha512:<hex>".  The only cache file that knows a crypto library. */
+/*
+ * Content digests, "sha256:<hex>" and "sha512:<hex>".  The only cache file that knows a crypto
+ * library.
+ */
 #pragma once
 
 #include <stdbool.h>
@@ -18,7 +21,7 @@ struct digest {
 };
 
 bool digest_parse(struct slice text, struct digest *out) must_check;
-void digest_format(const struct digest *d, char out[DIGEST_TEXT_MAX]);   /* "sha256:..." */
+void digest_format(const struct digest *d, char out[DIGEST_TEXT_MAX]); /* "sha256:..." */
 void digest_format_hex(const struct digest *d, char out[DIGEST_TEXT_MAX]);
 size_t digest_bytes(enum digest_alg alg);
 const char *digest_alg_name(enum digest_alg alg);

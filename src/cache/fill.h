@@ -2,10 +2,11 @@
 /*
  * Writes one blob: the side of a fill that knows files.  Who fetches is not known here.
  *
- * Life: fill_begin, [DISK: is the file there already?], fill_ready, fill_open, fill_room/fill_added ...,
- * fill_finish | fill_fail, then closed (the owner's task is woken) and the memory is the owner's.
- * Everything on one loop.  Chunks of FILL_CHUNK are hashed as they come and written with one write in
- * flight; the next chunk is filled meanwhile (two chunks of memory, none while nothing flows).
+ * Life: fill_begin, [DISK: is the file there already?], fill_ready, fill_open, fill_room/fill_added
+ * ..., fill_finish | fill_fail, then closed (the owner's task is woken) and the memory is the
+ * owner's. Everything on one loop.  Chunks of FILL_CHUNK are hashed as they come and written with
+ * one write in flight; the next chunk is filled meanwhile (two chunks of memory, none while nothing
+ * flows).
  *
  * Invariant: exactly one of READY and FAILED is set on the blob in the end, whatever happens.
  */
@@ -16,9 +17,9 @@
 
 enum fill_state {
 	FILL_IDLE,
-	FILL_DISK,     /* looking whether the file is there (scan not done, shared folder) */
-	FILL_FOUND,    /* it was: blob is READY, nothing to fetch; close */
-	FILL_ABSENT,   /* fetch it: fill_open() or fill_fail() next */
+	FILL_DISK,   /* looking whether the file is there (scan not done, shared folder) */
+	FILL_FOUND,  /* it was: blob is READY, nothing to fetch; close */
+	FILL_ABSENT, /* fetch it: fill_open() or fill_fail() next */
 	FILL_FLOWING,
 	FILL_FLUSHING, /* finish asked: last write, check, fsync, rename */
 	FILL_DONE,     /* published */
@@ -27,7 +28,7 @@ enum fill_state {
 
 struct fill {
 	struct cache *cache;
-	struct blob *blob;         /* a reference of its own */
+	struct blob *blob; /* a reference of its own */
 	struct loop *loop;
 	struct task *owner;
 	struct stats *stats;
@@ -37,34 +38,54 @@ struct fill {
 	struct job publish_job;
 	bool job_busy;
 	int fd;
-	uint64_t size;             /* announced, or BLOB_SIZE_UNKNOWN */
-	uint64_t received;         /* given by the owner */
+	uint64_t size;     /* announced, or BLOB_SIZE_UNKNOWN */
+	uint64_t received; /* given by the owner */
 	uint64_t written;
 	struct digest_ctx hash;
 	struct buf chunk[2];
-	unsigned filling;          /* chunk[filling] takes bytes; the other may be in a write */
-	bool finish;               /* fill_finish() was called */
+	unsigned filling; /* chunk[filling] takes bytes; the other may be in a write */
+	bool finish;      /* fill_finish() was called */
+	bool flush;       /* private, like the rest: a reader waits for what is in memory */
+	bool flowed;      /* fill_open() made a file */
+	bool whole;       /* all is written and verified: publishing goes on, whatever is asked */
+	uint8_t type;     /* FILL_DISK: the one looked for now */
 	int err;
 	struct blob_failure failure;
 	char tmp_name[32];
+	char path[192]; /* of the blob, below the cache's folder */
 };
 
-/* Takes over the duty that came with CACHE_MISS (its own reference on <b>); wakes <owner> on each change of state. */
+/*
+ * Takes over the duty that came with CACHE_MISS (its own reference on <b>); wakes <owner> on each
+ * change of state.
+ */
 void fill_begin(struct fill *f, struct cache *c, struct blob *b, struct loop *l, struct stats *st,
 		struct task *owner);
 /*
  * FILL_ABSENT -> FILL_FLOWING: the size is told to readers (BLOB_SIZE_UNKNOWN if upstream did not),
- * the temporary file is made.  <type>: manifest type index, 0 for a blob.  Over the cache's size bound:
- * still filled, not kept (published then evicted).  0, or -errno: then the fill is LOST.
+ * the temporary file is made.  <type>: manifest type index, 0 for a blob.  Over the cache's size
+ * bound: still filled, not kept (published then evicted).  0, or -errno: then the fill is LOST.
  */
 int fill_open(struct fill *f, uint64_t size, uint8_t type) must_check;
-/* Where the next bytes go, at least <min> (<= FILL_CHUNK / 2) of room; NULL: both chunks are busy, the owner will be woken. */
+/*
+ * Where the next bytes go, at least <min> (<= FILL_CHUNK / 2) of room; NULL: both chunks are busy,
+ * the owner will be woken (or the fill is LOST).  Good until the owner returns to the loop: no
+ * operation may be left in flight on it.
+ */
 struct buf *fill_room(struct fill *f, size_t min);
-/* The owner appended to fill_room()'s buffer: hash, and write when there is enough.  <flush>: write what there is, a reader waits. */
+/*
+ * The owner appended to fill_room()'s buffer: hash, and write when there is enough.  <flush>: write
+ * what there is, a reader waits.
+ */
 void fill_added(struct fill *f, size_t bytes, bool flush);
 /* All bytes were given.  Length or digest wrong: LOST with ERR_SHORT/ERR_LONG/ERR_DIGEST. */
 void fill_finish(struct fill *f);
-/* Gives up in any state before DONE; readers see <why>. */
+/*
+ * Gives up; readers see <why>.  Too late once every byte is written and verified: nothing happens.
+ */
 void fill_fail(struct fill *f, const struct blob_failure *why);
-/* Everything is back: the fill's memory may be reused.  False while something is in flight (the owner will be woken). */
+/*
+ * In FOUND, DONE or LOST.  True: everything is back and the fill's memory may be reused.  False:
+ * something is in flight; the owner will be woken, close again then.
+ */
 bool fill_close(struct fill *f) must_check;

@@ -9,9 +9,9 @@
 
 struct tag_record {
 	struct digest digest;
-	uint8_t type;          /* manifest type index, 0: not known */
-	uint64_t size;         /* bytes of the manifest, 0: not known */
-	int64_t checked_s;     /* unix time of upstream's last answer */
+	uint8_t type;      /* manifest type index, 0: not known */
+	uint64_t size;     /* bytes of the manifest, 0: not known */
+	int64_t checked_s; /* unix time of upstream's last answer */
 };
 
 /* False: not known. */

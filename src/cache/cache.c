@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "cache/cache.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/limits.h"
+#include "base/log.h"
+#include "cache/cache_private.h"
+
+enum { GET_TRIES = 4 };
+
+static void cache_free(struct cache *c)
+{
+	index_fini(&c->index);
+	tags_fini(&c->tags);
+	store_fini(&c->store);
+	pool_fini(&c->chunks);
+	pthread_mutex_destroy(&c->chunks_lock);
+	pthread_cond_destroy(&c->jobs_none);
+	pthread_mutex_destroy(&c->jobs_lock);
+	free(c);
+}
+
+int cache_open(struct cache **out, const struct cache_opts *opts, char *err, size_t err_len)
+{
+	/* Not calloc: shards have cache lines of their own. */
+	struct cache *c = aligned_alloc(_Alignof(struct cache), sizeof(*c));
+	int code;
+
+	assert(opts->helpers != NULL);
+	*out = NULL;
+	snprintf(err, err_len, "%s: no memory for the cache's index", opts->path);
+	if (!c)
+		return -ENOMEM;
+	*c = (struct cache){
+		.helpers = opts->helpers,
+		.size_bytes = opts->size_bytes,
+		.free_bytes = opts->free_bytes,
+		.scanning = true,
+	};
+	pthread_mutex_init(&c->jobs_lock, NULL);
+	pthread_cond_init(&c->jobs_none, NULL);
+	pthread_mutex_init(&c->chunks_lock, NULL);
+	pool_init(&c->chunks, "fill chunks", FILL_CHUNK, UINT32_MAX, CACHE_CHUNKS_KEPT_MAX);
+	code = index_init(&c->index, opts->fds_max);
+	if (tags_init(&c->tags) < 0)
+		code = -ENOMEM;
+	if (code == 0)
+		code = store_init(&c->store, opts, err, err_len);
+	if (code < 0) {
+		cache_free(c);
+		return code;
+	}
+	cache_house(c, HOUSE_SCAN);
+	*out = c;
+	return 0;
+}
+
+void cache_close(struct cache *c)
+{
+	if (!c)
+		return;
+	__atomic_store_n(&c->closing, true, __ATOMIC_RELAXED);
+	cache_house(c, HOUSE_TOUCH | HOUSE_TAGS);
+	pthread_mutex_lock(&c->jobs_lock);
+	while (c->jobs > 0)
+		pthread_cond_wait(&c->jobs_none, &c->jobs_lock);
+	pthread_mutex_unlock(&c->jobs_lock);
+	cache_free(c);
+}
+
+void cache_totals(struct cache *c, struct cache_totals *out)
+{
+	*out = (struct cache_totals){
+		.bytes = __atomic_load_n(&c->index.bytes, __ATOMIC_RELAXED),
+		.blobs = __atomic_load_n(&c->index.blobs, __ATOMIC_RELAXED),
+		.evictions = __atomic_load_n(&c->evictions, __ATOMIC_RELAXED),
+		.errors = __atomic_load_n(&c->errors, __ATOMIC_RELAXED),
+		.scanning = __atomic_load_n(&c->scanning, __ATOMIC_ACQUIRE),
+	};
+}
+
+uint32_t cache_now_s(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME_COARSE, &ts);
+	return (uint32_t)ts.tv_sec;
+}
+
+/*
+ * There is no clock of our own: with no request, nothing grows, and nothing is used.
+ */
+static void cache_tick(struct cache *c, uint32_t now_s)
+{
+	uint32_t last_s = __atomic_load_n(&c->tick_s, __ATOMIC_RELAXED);
+
+	if (now_s - last_s < CACHE_TICK_S)
+		return;
+	if (__atomic_compare_exchange_n(&c->tick_s, &last_s, now_s, false, __ATOMIC_RELAXED,
+					__ATOMIC_RELAXED))
+		cache_house(c, HOUSE_EVICT | HOUSE_TOUCH);
+}
+
+/* The entry told of a file that is not there, or not as it was published: forget both. */
+static cold void cache_forget(struct cache *c, struct blob *b, const char *path, int err)
+{
+	if (!index_remove(b))
+		return;
+	if (err == -ENOENT)
+		return;
+	cache_fault(c, "a file is not what was published and is removed", path, err);
+	store_remove(&c->store, path);
+}
+
+/*
+ * Opens a READY blob's file at its first use.  On the caller's thread: a local file system answers
+ * an open of a file of known name from the dentry cache or with one read, and the fd is kept. 0 or
+ * -errno; ERR_EOF or -ENOENT: the blob is out of the index now.
+ */
+static int cache_open_blob(struct cache *c, struct blob *b)
+{
+	char path[STORE_PATH_MAX];
+	uint64_t size;
+	int fd;
+
+	if (__atomic_load_n(&b->fd, __ATOMIC_ACQUIRE) >= 0)
+		return 0;
+	store_path(&c->store, (enum cache_kind)b->kind, &b->digest, b->type, path);
+	fd = store_open(&c->store, path, &size);
+	if (fd >= 0 && size != b->size) {
+		close(fd);
+		fd = ERR_EOF;
+	}
+	if (fd == -ENOENT || fd == ERR_EOF)
+		cache_forget(c, b, path, fd);
+	else if (fd < 0)
+		cache_fault(c, "cannot open a file", path, fd);
+	if (fd < 0)
+		return fd;
+	if (!index_set_fd(b, fd))
+		close(fd);
+	index_trim_fds(&c->index);
+	return 0;
+}
+
+enum cache_found cache_get(struct cache *c, enum cache_kind kind, const struct digest *d,
+			   struct blob **out)
+{
+	uint32_t now_s = cache_now_s();
+
+	cache_tick(c, now_s);
+	for (unsigned tries = 0; tries < GET_TRIES; tries++) {
+		bool made;
+		int err;
+
+		*out = index_get(&c->index, kind, d, now_s, true, &made);
+		if (!*out)
+			return CACHE_NONE;
+		if (made)
+			return CACHE_MISS;
+		if (blob_state(*out) != BLOB_READY)
+			return CACHE_JOIN;
+		err = cache_open_blob(c, *out);
+		if (err == 0)
+			return CACHE_HIT;
+		blob_unref(*out);
+		*out = NULL;
+		if (err != -ENOENT && err != ERR_EOF)
+			return CACHE_NONE;
+	}
+	return CACHE_NONE;
+}
+
+struct blob *cache_peek(struct cache *c, enum cache_kind kind, const struct digest *d)
+{
+	bool made;
+	struct blob *b = index_get(&c->index, kind, d, cache_now_s(), false, &made);
+
+	if (!b)
+		return NULL;
+	if (blob_state(b) == BLOB_READY && cache_open_blob(c, b) == 0)
+		return b;
+	blob_unref(b);
+	return NULL;
+}
+
+void cache_job_start(struct cache *c, struct job *job)
+{
+	pthread_mutex_lock(&c->jobs_lock);
+	c->jobs++;
+	pthread_mutex_unlock(&c->jobs_lock);
+	offload_submit(c->helpers, NULL, job);
+}
+
+/* The last that a job does: the cache may be gone after it. */
+void cache_job_ended(struct cache *c)
+{
+	pthread_mutex_lock(&c->jobs_lock);
+	assert(c->jobs > 0);
+	if (--c->jobs == 0)
+		pthread_cond_signal(&c->jobs_none);
+	pthread_mutex_unlock(&c->jobs_lock);
+}
+
+static unsigned house_take(struct cache *c)
+{
+	unsigned due;
+
+	pthread_mutex_lock(&c->jobs_lock);
+	due = c->house_due;
+	c->house_due = 0;
+	if (!due)
+		c->house_busy = false;
+	pthread_mutex_unlock(&c->jobs_lock);
+	return due;
+}
+
+static void house_work(struct job *job)
+{
+	struct cache *c = container_of(job, struct cache, house_job);
+	unsigned due;
+
+	while ((due = house_take(c))) {
+		if (due & HOUSE_SCAN)
+			scan_run(c);
+		if (due & HOUSE_TAGS)
+			tag_files_save(c);
+		if (due & HOUSE_TOUCH)
+			evict_touch(c);
+		if (due & (HOUSE_EVICT | HOUSE_SCAN))
+			evict_run(c);
+	}
+	cache_job_ended(c);
+}
+
+void cache_house(struct cache *c, unsigned due)
+{
+	bool start;
+
+	pthread_mutex_lock(&c->jobs_lock);
+	c->house_due |= due;
+	start = !c->house_busy;
+	c->house_busy = true;
+	pthread_mutex_unlock(&c->jobs_lock);
+	if (!start)
+		return;
+	c->house_job.work = house_work;
+	cache_job_start(c, &c->house_job);
+}
+
+void cache_fault(struct cache *c, const char *what, const char *path, int err)
+{
+	__atomic_fetch_add(&c->errors, 1, __ATOMIC_RELAXED);
+	log_limited(LOG_ERR, "cache path=%s/%s error=\"%s: %s\"", c->store.root, path, what,
+		    err_text(err));
+}
+
+char *cache_chunk_get(struct cache *c)
+{
+	char *mem;
+
+	pthread_mutex_lock(&c->chunks_lock);
+	mem = pool_get(&c->chunks);
+	pthread_mutex_unlock(&c->chunks_lock);
+	return mem;
+}
+
+void cache_chunk_put(struct cache *c, char *mem)
+{
+	pthread_mutex_lock(&c->chunks_lock);
+	pool_put(&c->chunks, mem);
+	pthread_mutex_unlock(&c->chunks_lock);
+}

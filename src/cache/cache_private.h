@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* What the files of cache/ share. */
+#pragma once
+
+#include <pthread.h>
+
+#include "base/pool.h"
+#include "cache/index.h"
+#include "cache/store.h"
+#include "cache/tag_private.h"
+
+enum {
+	CACHE_TICK_S =
+		10, /* between looks at free space and times of use, while there is traffic */
+	CACHE_TOUCH_S = 3600,       /* a file's time of last use is written at most this often */
+	CACHE_CHUNKS_KEPT_MAX = 64, /* 16 MiB of write buffers kept for the next fills */
+};
+
+/* What the housekeeping job has to do; it is one job, so none of these run at once. */
+enum house {
+	HOUSE_SCAN = 1,
+	HOUSE_EVICT = 2,
+	HOUSE_TOUCH = 4,
+	HOUSE_TAGS = 8,
+};
+
+struct cache {
+	struct store store;
+	struct index index;
+	struct tags tags;
+	struct offload *helpers;
+	uint64_t size_bytes;
+	uint64_t free_bytes;
+	uint64_t evictions; /* atomic, as the next four */
+	uint64_t errors;
+	uint32_t tick_s;
+	bool scanning;
+	bool closing;
+	uint32_t touched_s; /* the housekeeping job's own */
+
+	pthread_mutex_t jobs_lock;
+	pthread_cond_t jobs_none;
+	unsigned jobs;      /* under way without a loop; under jobs_lock, as the next two */
+	unsigned house_due; /* enum house, or'ed */
+	bool house_busy;
+	struct job house_job;
+
+	pthread_mutex_t chunks_lock;
+	struct pool chunks;
+};
+
+static inline struct cache *cache_of(const struct blob *b)
+{
+	return container_of(b->shard->index, struct cache, index);
+}
+
+uint32_t cache_now_s(void);
+void cache_house(struct cache *c, unsigned due);
+/* A job without a loop that cache_close() is to wait for; its work ends with cache_job_ended(). */
+void cache_job_start(struct cache *c, struct job *job);
+void cache_job_ended(struct cache *c);
+/* Counts a fault of the disk, and says so. */
+void cache_fault(struct cache *c, const char *what, const char *path, int err);
+
+/* Write buffers of FILL_CHUNK bytes.  NULL: no memory. */
+char *cache_chunk_get(struct cache *c) must_check;
+void cache_chunk_put(struct cache *c, char *mem);
+
+/* The parts of the housekeeping job, on a helper. */
+void scan_run(struct cache *c);
+void evict_run(struct cache *c);
+void evict_touch(struct cache *c);

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * Keeps the cache within its size and the file system above its floor of free space, by last use;
+ * and writes last use into the files' access times, so that the order outlives a restart.
+ *
+ * A blob leaves the index before its file is removed.  Who asks for it in between finds the file
+ * (FILL_DISK) or publishes a new one, which is then removed: the entry is served from its open fd
+ * and, once that is closed, found missing and fetched again.  Rare, and never wrong.
+ */
+#include <errno.h>
+
+#include "base/log.h"
+#include "cache/cache_private.h"
+
+/*
+ * Taken once per run: many file systems give space back some time after the unlink, and waiting for
+ * the number to rise would empty the cache.  The next run, soon, sees the rest.
+ */
+static uint64_t evict_need(struct cache *c)
+{
+	uint64_t bytes = __atomic_load_n(&c->index.bytes, __ATOMIC_RELAXED);
+	uint64_t free_bytes = store_free_bytes(&c->store);
+	uint64_t over = bytes > c->size_bytes ? bytes - c->size_bytes : 0;
+	uint64_t lack = free_bytes < c->free_bytes ? c->free_bytes - free_bytes : 0;
+
+	return over > lack ? over : lack;
+}
+
+static void evict_blob(struct cache *c, struct blob *b)
+{
+	char path[STORE_PATH_MAX];
+	int err;
+
+	store_path(&c->store, (enum cache_kind)b->kind, &b->digest, b->type, path);
+	err = store_remove(&c->store, path);
+	if (err < 0 && err != -ENOENT)
+		cache_fault(c, "cannot remove a file", path, err);
+	__atomic_fetch_add(&c->evictions, 1, __ATOMIC_RELAXED);
+	log_debug("cache evicted=%s bytes=%llu", path, (unsigned long long)b->size);
+	blob_unref(b);
+}
+
+void evict_run(struct cache *c)
+{
+	uint64_t need = evict_need(c);
+	uint64_t gone = 0;
+	struct blob *b;
+
+	assert(!c->scanning);
+	while (gone < need && !__atomic_load_n(&c->closing, __ATOMIC_RELAXED) &&
+	       (b = index_take_oldest(&c->index))) {
+		gone += b->size;
+		evict_blob(c, b);
+	}
+}
+
+void evict_touch(struct cache *c)
+{
+	enum { BATCH = 64 };
+	uint32_t since_s = c->touched_s;
+
+	c->touched_s = cache_now_s();
+	for (unsigned shard = 0; shard < INDEX_SHARDS; shard++) {
+		struct index_due due[BATCH];
+		unsigned count;
+
+		do {
+			count = index_take_due(&c->index, shard, since_s, CACHE_TOUCH_S, due,
+					       BATCH);
+			for (unsigned i = 0; i < count; i++) {
+				char path[STORE_PATH_MAX];
+
+				store_path(&c->store, (enum cache_kind)due[i].kind, &due[i].digest,
+					   due[i].type, path);
+				/* Evicted or deleted meanwhile: nothing lost. */
+				store_touch(&c->store, path, due[i].used_s);
+			}
+		} while (count == BATCH);
+	}
+}

@@ -1,0 +1,379 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * The file side of a fill.  Memory:
+ *
+ *   fill_room() -> chunk[filling] -> loop_write() of the other -> file -> blob_advance() -> readers
+ *
+ * A write takes the whole of a chunk and begins when it is half full, or holds anything and a
+ * reader waits; with one in flight, the other chunk fills.  So a stalled disk stops the upstream
+ * after two chunks, and a stalled upstream holds at most one chunk.
+ *
+ * Making the temporary file is a system call on the loop's own thread, as is its unlink; neither
+ * waits for data.  fallocate() of the announced size is left out: it gains little on ext4 and XFS,
+ * whose delayed allocation sees 128 KiB at a time anyway, and it can take a network file system
+ * seconds.
+ */
+#include "cache/fill.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/limits.h"
+#include "cache/cache_private.h"
+
+enum { FILL_WRITE_MIN = FILL_CHUNK / 2 };
+
+_Static_assert(sizeof(((struct fill *)0)->path) >= STORE_PATH_MAX, "a blob's path must fit");
+_Static_assert(sizeof(((struct fill *)0)->tmp_name) >= STORE_TMP_MAX, "a temporary name must fit");
+
+static void fill_look(struct fill *f);
+static void fill_write(struct fill *f);
+static void fill_wrote(struct op *op, int res);
+
+static void fill_enter(struct fill *f, enum fill_state state)
+{
+	static const uint8_t legal[] = {
+		[FILL_IDLE] = 1 << FILL_DISK,
+		[FILL_DISK] = 1 << FILL_FOUND | 1 << FILL_ABSENT | 1 << FILL_LOST,
+		[FILL_FOUND] = 0,
+		[FILL_ABSENT] = 1 << FILL_FLOWING | 1 << FILL_LOST,
+		[FILL_FLOWING] = 1 << FILL_FLUSHING | 1 << FILL_LOST,
+		[FILL_FLUSHING] = 1 << FILL_DONE | 1 << FILL_LOST,
+		[FILL_DONE] = 0,
+		[FILL_LOST] = 0,
+	};
+
+	assert(legal[f->state] & 1 << state);
+	f->state = state;
+	loop_wake(f->loop, f->owner);
+}
+
+static bool fill_is_over(const struct fill *f)
+{
+	return f->state == FILL_FOUND || f->state == FILL_DONE || f->state == FILL_LOST;
+}
+
+static void fill_chunk_put(struct fill *f, struct buf *b)
+{
+	if (b->mem)
+		cache_chunk_put(f->cache, b->mem);
+	*b = (struct buf){ 0 };
+}
+
+/* The chunk of a write in flight is the kernel's until fill_wrote(). */
+static void fill_chunks_put(struct fill *f)
+{
+	fill_chunk_put(f, &f->chunk[f->filling]);
+	if (!op_busy(&f->file_op))
+		fill_chunk_put(f, &f->chunk[!f->filling]);
+}
+
+static cold void fill_lose(struct fill *f, const struct blob_failure *why)
+{
+	struct digest unused;
+
+	assert(!f->job_busy);
+	if (f->flowed) {
+		store_tmp_remove(&f->cache->store, f->tmp_name);
+		stat_inc(f->stats, STAT_FILLS_FAILED);
+		if (!f->finish)
+			digest_end(&f->hash, &unused);
+	}
+	f->err = why->err;
+	f->failure = *why;
+	fill_chunks_put(f);
+	blob_fail(f->blob, why);
+	fill_enter(f, FILL_LOST);
+}
+
+static cold void fill_lose_corrupt(struct fill *f, int err)
+{
+	stat_inc(f->stats, STAT_FILLS_CORRUPT);
+	fill_lose(f, &(struct blob_failure){ .err = err });
+}
+
+static cold void fill_lose_disk(struct fill *f, const char *what, int err)
+{
+	cache_fault(f->cache, what, f->path, err);
+	fill_lose(f, &(struct blob_failure){ .err = err });
+}
+
+void fill_begin(struct fill *f, struct cache *c, struct blob *b, struct loop *l, struct stats *st,
+		struct task *owner)
+{
+	assert(blob_state(b) == BLOB_EMPTY);
+	*f = (struct fill){
+		.cache = c,
+		.blob = blob_ref(b),
+		.loop = l,
+		.owner = owner,
+		.stats = st,
+		.state = FILL_IDLE,
+		.fd = -1,
+		.size = BLOB_SIZE_UNKNOWN,
+		.type = b->kind == CACHE_MANIFEST ? 1 : 0,
+	};
+	blob_set_filler(b, true);
+	fill_enter(f, FILL_DISK);
+	fill_look(f);
+}
+
+static void fill_found(struct fill *f, int fd, uint64_t size)
+{
+	f->fd = fd;
+	blob_found(f->blob, fd, size, f->type);
+	fill_enter(f, FILL_FOUND);
+	index_trim_fds(&f->cache->index);
+}
+
+/* A manifest's type is in its name, which we do not know: the next, until all were tried. */
+static void fill_look_next(struct fill *f)
+{
+	if (f->type != 0 && f->type + 1U < f->cache->store.suffixes_count) {
+		f->type++;
+		fill_look(f);
+		return;
+	}
+	fill_enter(f, FILL_ABSENT);
+}
+
+static void fill_looked(struct op *op, int res)
+{
+	struct fill *f = container_of(op, struct fill, file_op);
+	uint64_t size;
+
+	if (f->state == FILL_LOST) {
+		if (res >= 0)
+			close(res);
+		loop_wake(f->loop, f->owner);
+		return;
+	}
+	assert(f->state == FILL_DISK);
+	if (res >= 0 && store_is_file(res, &size)) {
+		fill_found(f, res, size);
+		return;
+	}
+	if (res >= 0)
+		close(res);
+	else if (res != -ENOENT)
+		cache_fault(f->cache, "cannot look for a file", f->path, res);
+	fill_look_next(f);
+}
+
+/* On the loop, through io_uring: the folder may lie on a network file system. */
+static void fill_look(struct fill *f)
+{
+	const struct store *s = &f->cache->store;
+
+	store_path(s, (enum cache_kind)f->blob->kind, &f->blob->digest, f->type, f->path);
+	op_init(&f->file_op, &f->inflight, fill_looked);
+	loop_openat(f->loop, &f->file_op, s->root_fd, f->path,
+		    O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0);
+}
+
+int fill_open(struct fill *f, uint64_t size, uint8_t type)
+{
+	const struct store *s = &f->cache->store;
+
+	assert(f->state == FILL_ABSENT);
+	stat_inc(f->stats, STAT_FILLS);
+	store_path(s, (enum cache_kind)f->blob->kind, &f->blob->digest, type, f->path);
+	f->fd = store_tmp_new(&f->cache->store, f->tmp_name);
+	if (f->fd < 0) {
+		stat_inc(f->stats, STAT_FILLS_FAILED);
+		fill_lose_disk(f, "cannot make a temporary file for", f->fd);
+		return f->err;
+	}
+	f->flowed = true;
+	f->size = size;
+	digest_begin(&f->hash, (enum digest_alg)f->blob->digest.alg);
+	op_init(&f->file_op, &f->inflight, fill_wrote);
+	blob_start(f->blob, f->fd, size, type);
+	fill_enter(f, FILL_FLOWING);
+	return 0;
+}
+
+struct buf *fill_room(struct fill *f, size_t min)
+{
+	struct buf *b = &f->chunk[f->filling];
+
+	assert(min <= FILL_CHUNK - FILL_WRITE_MIN);
+	if (f->state == FILL_LOST)
+		return NULL;
+	assert(f->state == FILL_FLOWING);
+	if (!b->mem) {
+		char *mem = cache_chunk_get(f->cache);
+
+		if (!mem) {
+			fill_lose(f, &(struct blob_failure){ .err = -ENOMEM });
+			return NULL;
+		}
+		buf_init(b, mem, FILL_CHUNK);
+	}
+	if (buf_room(b) >= min)
+		return b;
+	/* More than FILL_WRITE_MIN is in it, so only a write in flight can hold it back. */
+	assert(op_busy(&f->file_op));
+	return NULL;
+}
+
+void fill_added(struct fill *f, size_t bytes, bool flush)
+{
+	struct buf *b = &f->chunk[f->filling];
+
+	if (f->state == FILL_LOST || bytes == 0)
+		return;
+	assert(f->state == FILL_FLOWING);
+	assert(bytes <= buf_len(b));
+	f->received += bytes;
+	assert(f->received >= f->written);
+	if (f->received > f->size) {
+		fill_lose_corrupt(f, ERR_LONG);
+		return;
+	}
+	digest_update(&f->hash, buf_tail(b) - bytes, bytes);
+	f->flush |= flush;
+	fill_write(f);
+}
+
+/* Hands chunk[filling] to the kernel, if the other is back and there is reason to. */
+static void fill_write(struct fill *f)
+{
+	struct buf *b = &f->chunk[f->filling];
+
+	if (op_busy(&f->file_op) || buf_len(b) == 0)
+		return;
+	if (buf_len(b) < FILL_WRITE_MIN && !f->flush && !f->finish)
+		return;
+	assert(!f->chunk[!f->filling].mem);
+	f->flush = false;
+	f->filling = !f->filling;
+	loop_write(f->loop, &f->file_op, f->fd, b->mem + b->head, buf_len(b), f->written);
+}
+
+/* The last byte is kept back until the digest was found right. */
+static uint64_t fill_avail(const struct fill *f)
+{
+	if (f->size != BLOB_SIZE_UNKNOWN && f->written < f->size)
+		return f->written;
+	return f->written > 0 ? f->written - 1 : 0;
+}
+
+/*
+ * On a helper.  What is larger than the whole cache would drive out all else: it goes with its
+ * readers.
+ */
+static void fill_publish_work(struct job *job)
+{
+	struct fill *f = container_of(job, struct fill, publish_job);
+	const struct store *s = &f->cache->store;
+
+	if (f->received > f->cache->size_bytes)
+		store_tmp_remove(s, f->tmp_name);
+	else
+		f->err = store_publish(s, f->fd, f->tmp_name, f->path);
+}
+
+static void fill_publish_done(struct job *job)
+{
+	struct fill *f = container_of(job, struct fill, publish_job);
+
+	assert(f->job_busy);
+	f->job_busy = false;
+	if (f->err < 0) {
+		fill_lose_disk(f, "cannot publish", f->err);
+		return;
+	}
+	blob_publish(f->blob, f->received <= f->cache->size_bytes);
+	stat_inc(f->stats, STAT_FILLS_OK);
+	fill_enter(f, FILL_DONE);
+	index_trim_fds(&f->cache->index);
+	cache_house(f->cache, HOUSE_EVICT);
+}
+
+/* Readers get the rest now; that it lasts is the disk's business, and a helper's. */
+static void fill_publish(struct fill *f)
+{
+	assert(f->state == FILL_FLUSHING);
+	assert(f->written == f->received);
+	f->whole = true;
+	blob_verified(f->blob, f->received);
+	f->publish_job.work = fill_publish_work;
+	f->publish_job.done = fill_publish_done;
+	f->job_busy = true;
+	offload_submit(f->cache->helpers, f->loop, &f->publish_job);
+}
+
+static void fill_wrote(struct op *op, int res)
+{
+	struct fill *f = container_of(op, struct fill, file_op);
+	struct buf *b = &f->chunk[!f->filling];
+
+	loop_wake(f->loop, f->owner);
+	if (f->state == FILL_LOST) {
+		fill_chunk_put(f, b);
+		return;
+	}
+	if (res <= 0) {
+		fill_lose_disk(f, "cannot write", res < 0 ? res : -EIO);
+		return;
+	}
+	buf_take(b, (size_t)res);
+	f->written += (uint64_t)res;
+	if (buf_len(b) > 0) {
+		loop_write(f->loop, op, f->fd, b->mem + b->head, buf_len(b), f->written);
+		return;
+	}
+	fill_chunk_put(f, b);
+	if (f->finish && f->written == f->received) {
+		fill_publish(f);
+		return;
+	}
+	blob_advance(f->blob, fill_avail(f));
+	fill_write(f);
+}
+
+void fill_finish(struct fill *f)
+{
+	struct digest found;
+
+	if (f->state == FILL_LOST)
+		return;
+	assert(f->state == FILL_FLOWING);
+	fill_enter(f, FILL_FLUSHING);
+	f->finish = true;
+	digest_end(&f->hash, &found);
+	if (f->size != BLOB_SIZE_UNKNOWN && f->received < f->size) {
+		fill_lose_corrupt(f, ERR_SHORT);
+		return;
+	}
+	if (!digest_eq(&found, &f->blob->digest)) {
+		fill_lose_corrupt(f, ERR_DIGEST);
+		return;
+	}
+	fill_write(f);
+	if (f->written == f->received)
+		fill_publish(f);
+}
+
+void fill_fail(struct fill *f, const struct blob_failure *why)
+{
+	assert(f->state != FILL_IDLE);
+	if (!f->whole && !fill_is_over(f))
+		fill_lose(f, why);
+}
+
+bool fill_close(struct fill *f)
+{
+	assert(fill_is_over(f));
+	if (f->inflight > 0 || f->job_busy)
+		return false;
+	assert(!f->chunk[0].mem);
+	assert(!f->chunk[1].mem);
+	blob_set_filler(f->blob, false);
+	blob_unref(f->blob);
+	f->blob = NULL;
+	return true;
+}

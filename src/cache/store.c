@@ -1,0 +1,380 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "cache/store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "base/err.h"
+
+static const char *const kind_folders[] = {
+	[CACHE_BLOB] = "blobs", [CACHE_MANIFEST] = "manifests"
+};
+static const char *const folders[] = {
+	"blobs",
+	"blobs/sha256",
+	"blobs/sha512",
+	"manifests",
+	"manifests/sha256",
+	"manifests/sha512",
+	"tags",
+	"tmp",
+};
+
+static cold int store_say(char *err, size_t err_len, int code, const char *path, const char *what,
+			  const char *fix)
+{
+	snprintf(err, err_len, "%s: %s: %s; %s", path, what, err_text(code), fix);
+	return code;
+}
+
+/* What to do about <code>, for the operator. */
+static cold const char *store_fix(int code)
+{
+	switch (code) {
+	case -EACCES:
+	case -EPERM: return "give the folder and what is in it to the user that the server runs as";
+	case -ENOTDIR:
+		return "the cache's path must be a folder: move the file away or take another path";
+	case -ENOENT: return "make the folder above it first";
+	case -EROFS: return "the file system is mounted read-only: remount it or take another path";
+	case -ENOSPC:
+	case -EDQUOT: return "free some space there or take another path";
+	default: return "take another path, or look into the kernel's log";
+	}
+}
+
+/* Also tells a file from a folder where mkdirat() says only EEXIST. */
+static int store_make_folder(int dir_fd, const char *path)
+{
+	struct stat st;
+
+	if (mkdirat(dir_fd, path, 0755) == 0)
+		return 0;
+	if (errno != EEXIST)
+		return -errno;
+	if (fstatat(dir_fd, path, &st, 0) < 0)
+		return -errno;
+	return S_ISDIR(st.st_mode) ? 0 : -ENOTDIR;
+}
+
+static int store_open_folder(int dir_fd, const char *path)
+{
+	int fd = openat(dir_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	return fd < 0 ? -errno : fd;
+}
+
+/* Files whose lock is free belong to nobody: their process is gone. */
+static void store_tmp_empty(const struct store *s)
+{
+	DIR *dir = store_list(s, "tmp");
+	struct dirent *e;
+
+	while (dir && (e = readdir(dir))) {
+		int fd;
+
+		if (e->d_name[0] == '.')
+			continue;
+		fd = openat(s->tmp_fd, e->d_name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+		if (fd < 0)
+			continue;
+		if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+			unlinkat(s->tmp_fd, e->d_name, 0);
+		close(fd);
+	}
+	if (dir)
+		closedir(dir);
+}
+
+/* Permissions, read-only mounts, quotas and full disks all show when a byte is written. */
+static int store_try_write(struct store *s)
+{
+	char name[STORE_TMP_MAX];
+	int fd = store_tmp_new(s, name);
+	int err = 0;
+
+	if (fd < 0)
+		return fd;
+	if (write(fd, "x", 1) != 1)
+		err = -errno;
+	else if (fsync(fd) < 0)
+		err = -errno;
+	close(fd);
+	store_tmp_remove(s, name);
+	return err;
+}
+
+static int store_make_all(struct store *s, char *err, size_t err_len)
+{
+	char path[512];
+	int code;
+
+	for (size_t i = 0; i < countof(folders); i++) {
+		code = store_make_folder(s->root_fd, folders[i]);
+		snprintf(path, sizeof(path), "%s/%s", s->root, folders[i]);
+		if (code < 0)
+			return store_say(err, err_len, code, path, "cannot make the folder",
+					 store_fix(code));
+	}
+	s->tmp_fd = store_open_folder(s->root_fd, "tmp");
+	if (s->tmp_fd < 0)
+		return store_say(err, err_len, s->tmp_fd, path, "cannot open",
+				 store_fix(s->tmp_fd));
+	store_tmp_empty(s);
+	code = store_try_write(s);
+	if (code < 0)
+		return store_say(err, err_len, code, path, "cannot write a file in it",
+				 store_fix(code));
+	return 0;
+}
+
+int store_init(struct store *s, const struct cache_opts *opts, char *err, size_t err_len)
+{
+	int code;
+
+	*s = (struct store){
+		.root = strdup(opts->path),
+		.root_fd = -1,
+		.tmp_fd = -1,
+		.suffixes = opts->suffixes,
+		.suffixes_count = opts->suffixes_count,
+	};
+	for (unsigned i = 1; i < s->suffixes_count; i++)
+		assert(strlen(s->suffixes[i]) <= STORE_SUFFIX_MAX);
+	if (!s->root || getrandom(&s->salt, sizeof(s->salt), 0) != sizeof(s->salt))
+		return store_say(err, err_len, -ENOMEM, opts->path, "cannot open", store_fix(0));
+	code = store_make_folder(AT_FDCWD, s->root);
+	if (code < 0)
+		return store_say(err, err_len, code, s->root, "cannot make the cache's folder",
+				 store_fix(code));
+	s->root_fd = store_open_folder(AT_FDCWD, s->root);
+	if (s->root_fd < 0)
+		return store_say(err, err_len, s->root_fd, s->root,
+				 "cannot open the cache's folder", store_fix(s->root_fd));
+	return store_make_all(s, err, err_len);
+}
+
+void store_fini(struct store *s)
+{
+	if (!s->root)
+		return;
+	if (s->tmp_fd >= 0)
+		close(s->tmp_fd);
+	if (s->root_fd >= 0)
+		close(s->root_fd);
+	free(s->root);
+	*s = (struct store){ 0 };
+}
+
+const char *store_kind_folder(enum cache_kind kind)
+{
+	assert(kind < countof(kind_folders));
+	return kind_folders[kind];
+}
+
+void store_path(const struct store *s, enum cache_kind kind, const struct digest *d, uint8_t type,
+		char out[STORE_PATH_MAX])
+{
+	char hex[DIGEST_TEXT_MAX];
+	int n;
+
+	assert((kind == CACHE_BLOB) == (type == 0));
+	assert(type == 0 || type < s->suffixes_count);
+	digest_format_hex(d, hex);
+	n = snprintf(out, STORE_PATH_MAX, "%s/%s/%.2s/%s%s%s", store_kind_folder(kind),
+		     digest_alg_name((enum digest_alg)d->alg), hex, hex, type ? "." : "",
+		     type ? s->suffixes[type] : "");
+	assert(n > 0 && n < STORE_PATH_MAX);
+}
+
+uint8_t store_suffix_type(const struct store *s, struct slice suffix)
+{
+	for (unsigned i = 1; i < s->suffixes_count; i++)
+		if (slice_eq(suffix, slice_of(s->suffixes[i])))
+			return (uint8_t)i;
+	return 0;
+}
+
+bool store_name_parse(const struct store *s, enum cache_kind kind, enum digest_alg alg,
+		      const char *two_hex, const char *name, struct digest *d, uint8_t *type)
+{
+	char text[DIGEST_TEXT_MAX];
+	struct slice suffix = slice_of(name);
+	struct slice hex = slice_cut(&suffix, '.');
+	int n;
+
+	if (hex.len != 2 * digest_bytes(alg) || strncmp(hex.ptr, two_hex, 2) != 0)
+		return false;
+	n = snprintf(text, sizeof(text), "%s:%.*s", digest_alg_name(alg), SLICE_FMT(hex));
+	if (!digest_parse(slice_first(slice_of(text), (size_t)n), d))
+		return false;
+	*type = 0;
+	if (kind == CACHE_BLOB)
+		return name[hex.len] == '\0';
+	*type = store_suffix_type(s, suffix);
+	return *type != 0;
+}
+
+bool store_is_file(int fd, uint64_t *size)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+		return false;
+	*size = (uint64_t)st.st_size;
+	return true;
+}
+
+int store_open(const struct store *s, const char *path, uint64_t *size)
+{
+	int fd = openat(s->root_fd, path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	if (store_is_file(fd, size))
+		return fd;
+	close(fd);
+	return ERR_EOF;
+}
+
+DIR *store_list(const struct store *s, const char *path)
+{
+	int fd = store_open_folder(s->root_fd, path);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+
+	if (!dir && fd >= 0)
+		close(fd);
+	return dir;
+}
+
+/* Between our open and our lock a starting process may take the file for an orphan. */
+static bool store_tmp_is_ours(int fd)
+{
+	struct stat st;
+
+	return flock(fd, LOCK_EX | LOCK_NB) == 0 && fstat(fd, &st) == 0 && st.st_nlink > 0;
+}
+
+int store_tmp_new(struct store *s, char name[STORE_TMP_MAX])
+{
+	for (unsigned tries = 0; tries < 8; tries++) {
+		uint32_t n = __atomic_fetch_add(&s->tmp_count, 1, __ATOMIC_RELAXED);
+		int fd;
+
+		snprintf(name, STORE_TMP_MAX, "%x-%08x-%x", (unsigned)getpid(), s->salt, n);
+		fd = openat(s->tmp_fd, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+			    0644);
+		if (fd < 0 && errno != EEXIST)
+			return -errno;
+		if (fd >= 0 && store_tmp_is_ours(fd))
+			return fd;
+		if (fd >= 0)
+			close(fd);
+	}
+	return -EEXIST;
+}
+
+void store_tmp_remove(const struct store *s, const char *name)
+{
+	unlinkat(s->tmp_fd, name, 0);
+}
+
+/* A rename is on the disk when its folder is. */
+static int store_sync_folder_of(const struct store *s, const char *path)
+{
+	char folder[STORE_PATH_MAX];
+	int fd;
+	int err;
+
+	snprintf(folder, sizeof(folder), "%s", path);
+	*strrchr(folder, '/') = '\0';
+	fd = store_open_folder(s->root_fd, folder);
+	if (fd < 0)
+		return fd;
+	err = fsync(fd) < 0 ? -errno : 0;
+	close(fd);
+	return err;
+}
+
+int store_publish(const struct store *s, int fd, const char *tmp_name, const char *path)
+{
+	char folder[STORE_PATH_MAX];
+
+	if (fsync(fd) < 0)
+		return -errno;
+	snprintf(folder, sizeof(folder), "%s", path);
+	*strrchr(folder, '/') = '\0';
+	if (mkdirat(s->root_fd, folder, 0755) == 0) {
+		int err = store_sync_folder_of(s, folder);
+
+		if (err < 0)
+			return err;
+	} else if (errno != EEXIST) {
+		return -errno;
+	}
+	if (renameat(s->tmp_fd, tmp_name, s->root_fd, path) < 0)
+		return -errno;
+	return store_sync_folder_of(s, path);
+}
+
+int store_remove(const struct store *s, const char *path)
+{
+	return unlinkat(s->root_fd, path, 0) < 0 ? -errno : 0;
+}
+
+int store_touch(const struct store *s, const char *path, uint32_t used_s)
+{
+	const struct timespec times[2] = { { .tv_sec = used_s }, { .tv_nsec = UTIME_OMIT } };
+
+	return utimensat(s->root_fd, path, times, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
+}
+
+int store_make_folders(const struct store *s, const char *path)
+{
+	char folder[1024];
+
+	for (const char *slash = strchr(path, '/'); slash; slash = strchr(slash + 1, '/')) {
+		size_t len = (size_t)(slash - path);
+
+		assert(len < sizeof(folder));
+		memcpy(folder, path, len);
+		folder[len] = '\0';
+		if (mkdirat(s->root_fd, folder, 0755) < 0 && errno != EEXIST)
+			return -errno;
+	}
+	return 0;
+}
+
+int store_write_small(struct store *s, const char *path, const char *text, size_t len)
+{
+	char name[STORE_TMP_MAX];
+	int fd = store_tmp_new(s, name);
+	int err = 0;
+
+	if (fd < 0)
+		return fd;
+	if (write(fd, text, len) != (ssize_t)len)
+		err = -EIO;
+	else if (renameat(s->tmp_fd, name, s->root_fd, path) < 0)
+		err = -errno;
+	if (err < 0)
+		store_tmp_remove(s, name);
+	close(fd);
+	return err;
+}
+
+uint64_t store_free_bytes(const struct store *s)
+{
+	struct statvfs v;
+
+	if (fstatvfs(s->root_fd, &v) < 0)
+		return UINT64_MAX;
+	return (uint64_t)v.f_bavail * v.f_frsize;
+}

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * The cache's folder: which file a blob is, and every file system call but those of a fill's data.
+ * Knows no index.  Private to cache/.
+ *
+ * All paths are relative to the root, and made of a digest and a suffix from the table alone, so
+ * nothing from outside can leave the root.
+ */
+#pragma once
+
+#include <dirent.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "cache/cache.h"
+
+enum {
+	STORE_SUFFIX_MAX = 32,
+	/* "manifests/sha512/ab/" + 128 + "." + suffix + NUL */
+	STORE_PATH_MAX = 20 + 128 + 1 + STORE_SUFFIX_MAX + 1,
+	STORE_TMP_MAX = 32,
+};
+
+struct store {
+	char *root;
+	int root_fd;
+	int tmp_fd;
+	const char *const *suffixes;
+	unsigned suffixes_count;
+	uint32_t salt;      /* tells two processes on one folder apart, whatever their pids */
+	uint32_t tmp_count; /* atomic */
+};
+
+/* Makes the folders, removes what dead processes left in tmp/, tries to write.  As cache_open(). */
+int store_init(struct store *s, const struct cache_opts *opts, char *err,
+	       size_t err_len) must_check;
+/* Legal on a zeroed struct. */
+void store_fini(struct store *s);
+
+const char *store_kind_folder(enum cache_kind kind);
+void store_path(const struct store *s, enum cache_kind kind, const struct digest *d, uint8_t type,
+		char out[STORE_PATH_MAX]);
+/*
+ * The inverse for one name in folder/<alg>/<two hex>/; false: not a name that store_path() makes.
+ */
+bool store_name_parse(const struct store *s, enum cache_kind kind, enum digest_alg alg,
+		      const char *two_hex, const char *name, struct digest *d,
+		      uint8_t *type) must_check;
+/* The manifest type that has this suffix; 0: none. */
+uint8_t store_suffix_type(const struct store *s, struct slice suffix) must_check;
+
+/* fd for reading, or -errno; ERR_EOF: there is something, but no regular file. */
+int store_open(const struct store *s, const char *path, uint64_t *size) must_check;
+/* Checks what loop_openat() of a path gave.  False: not a regular file. */
+bool store_is_file(int fd, uint64_t *size) must_check;
+/* A folder for reading its names, NULL if it is not there. */
+DIR *store_list(const struct store *s, const char *path) must_check;
+
+/*
+ * A new file in tmp/, locked (flock) as long as its fd lives: that is how another process, starting
+ * on the same folder, tells it from an orphan.  fd or -errno.
+ */
+int store_tmp_new(struct store *s, char name[STORE_TMP_MAX]) must_check;
+void store_tmp_remove(const struct store *s, const char *name);
+
+/* On a helper: these wait for the disk.  0 or -errno. */
+int store_publish(const struct store *s, int fd, const char *tmp_name, const char *path) must_check;
+int store_remove(const struct store *s, const char *path);
+/* When the blob was used last is kept as the file's access time. */
+int store_touch(const struct store *s, const char *path, uint32_t used_s);
+/* Makes the folders above <path>, which must lie under the root. */
+int store_make_folders(const struct store *s, const char *path) must_check;
+/* Replaces a small file by rename. */
+int store_write_small(struct store *s, const char *path, const char *text, size_t len) must_check;
+/* What an unprivileged process may still write; UINT64_MAX if the kernel does not tell. */
+uint64_t store_free_bytes(const struct store *s);
