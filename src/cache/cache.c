@@ -120,8 +120,8 @@ static cold void cache_forget(struct cache *c, struct blob *b, const char *path,
 
 /*
  * Opens a READY blob's file at its first use.  On the caller's thread: a local file system answers
- * an open of a file of known name from the dentry cache or with one read, and the fd is kept. 0 or
- * -errno; ERR_EOF or -ENOENT: the blob is out of the index now.
+ * an open of a file of known name from the dentry cache or with one read, and the fd is kept.
+ * 0 or -errno; -EUCLEAN or -ENOENT: the blob is out of the index now.
  */
 static int cache_open_blob(struct cache *c, struct blob *b)
 {
@@ -135,9 +135,9 @@ static int cache_open_blob(struct cache *c, struct blob *b)
 	fd = store_open(&c->store, path, &size);
 	if (fd >= 0 && size != b->size) {
 		close(fd);
-		fd = ERR_EOF;
+		fd = -EUCLEAN;
 	}
-	if (fd == -ENOENT || fd == ERR_EOF)
+	if (fd == -ENOENT || fd == -EUCLEAN)
 		cache_forget(c, b, path, fd);
 	else if (fd < 0)
 		cache_fault(c, "cannot open a file", path, fd);
@@ -171,7 +171,7 @@ enum cache_found cache_get(struct cache *c, enum cache_kind kind, const struct d
 			return CACHE_HIT;
 		blob_unref(*out);
 		*out = NULL;
-		if (err != -ENOENT && err != ERR_EOF)
+		if (err != -ENOENT && err != -EUCLEAN)
 			return CACHE_NONE;
 	}
 	return CACHE_NONE;

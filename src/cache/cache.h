@@ -125,7 +125,7 @@ void blob_waiter_init(struct blob_waiter *w, struct loop *l, struct task *task);
  * state).  False: that is so already; nothing was registered.
  */
 bool blob_wait(struct blob *b, struct blob_waiter *w, const struct blob_view *seen) must_check;
-/* True: the waiter may be freed.  False: a message is on its way; it will wake the task: ask then. */
+/* True: gone, the waiter may be freed.  False: mail is on its way and wakes the task; ask then. */
 bool blob_unwait(struct blob_waiter *w) must_check;
 /* How many references are held by others than the filler: is anybody still interested? */
 unsigned blob_readers(const struct blob *b);

@@ -370,8 +370,10 @@ bool fill_close(struct fill *f)
 	assert(fill_is_over(f));
 	if (f->inflight > 0 || f->job_busy)
 		return false;
-	assert(!f->chunk[0].mem);
-	assert(!f->chunk[1].mem);
+	/* Of a fill that was lost: what was being filled, or on its way to the disk. */
+	for (unsigned i = 0; i < 2; i++)
+		if (f->chunk[i].mem)
+			fill_chunk_put(f, &f->chunk[i]);
 	blob_set_filler(f->blob, false);
 	blob_unref(f->blob);
 	f->blob = NULL;

@@ -241,7 +241,7 @@ int store_open(const struct store *s, const char *path, uint64_t *size)
 	if (store_is_file(fd, size))
 		return fd;
 	close(fd);
-	return ERR_EOF;
+	return -EUCLEAN;
 }
 
 DIR *store_list(const struct store *s, const char *path)

@@ -50,7 +50,7 @@ bool store_name_parse(const struct store *s, enum cache_kind kind, enum digest_a
 /* The manifest type that has this suffix; 0: none. */
 uint8_t store_suffix_type(const struct store *s, struct slice suffix) must_check;
 
-/* fd for reading, or -errno; ERR_EOF: there is something, but no regular file. */
+/* fd for reading, or -errno; -EUCLEAN: something is there, but no regular file. */
 int store_open(const struct store *s, const char *path, uint64_t *size) must_check;
 /* Checks what loop_openat() of a path gave.  False: not a regular file. */
 bool store_is_file(int fd, uint64_t *size) must_check;
