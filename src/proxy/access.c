@@ -192,14 +192,14 @@ static void put_combined(struct buf *b, const struct access_line *line)
 	fits = buf_printf(b, " HTTP/1.%u\" %d %ju \"-\" \"", line->minor, line->status,
 			  (uintmax_t)line->bytes);
 	put_or_dash(b, line->user_agent, AGENT_MAX);
-	put_text(b, "\" host=\"");
+	fits = fits && buf_printf(b, "\" cache=%s ms=%ju end=%s tls=%s host=\"", line->cache,
+				  (uintmax_t)line->ms, line->end, line->tls);
 	put_or_dash(b, line->host, NAME_MAX_BYTES);
 	put_text(b, "\" mirror=\"");
 	put_or_dash(b, line->mirror, NAME_MAX_BYTES);
 	put_text(b, "\" upstream=\"");
 	put_or_dash(b, line->upstream, NAME_MAX_BYTES);
-	fits = fits && buf_printf(b, "\" cache=%s ms=%ju end=%s tls=%s\n", line->cache,
-				  (uintmax_t)line->ms, line->end, line->tls);
+	put_text(b, "\"\n");
 	assert(fits);
 }
 

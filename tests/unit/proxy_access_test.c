@@ -69,7 +69,8 @@ TEST(combined_has_its_shape_and_escapes)
 	check(strncmp(text, "192.0.2.1 - - [", 15) == 0);
 	check(strstr(text, "] \"GET /v2/x/manifests/\\\"y HTTP/1.1\" 200 7 \"-\" "
 			   "\"a\\\"b\\\\c\\x0d\\x0ad\\x7f\\xff\" ") != NULL);
-	check(strstr(text, " cache=hit ms=12 end=ok tls=-\n") != NULL);
+	check(strstr(text, "\" cache=hit ms=12 end=ok tls=- host=\"m.test\" mirror=\"docker.io\" "
+			   "upstream=\"-\"\n") != NULL);
 	check(strchr(text, '\n') == text + text_len - 1);
 }
 
