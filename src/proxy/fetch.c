@@ -13,6 +13,9 @@
 
 enum step { STEP_MORE, STEP_WAIT };
 
+/* A body that is not wanted is waited for so long, for the connection's sake. */
+enum { DRAIN_MS = 500 };
+
 static void fetch_run(struct task *task);
 static void fetch_timeout(struct timer *t);
 
@@ -397,8 +400,9 @@ static enum step fetch_follow(struct fetch *f, enum fetch_state next)
 		(f->body.kind == BODY_LENGTH && f->msg.body_bytes <= FETCH_DRAIN_MAX);
 	f->fresh = false;
 	if (small && f->msg.keep_alive && f->body.kind == BODY_LENGTH && f->body.left > 0) {
-		f->request_sent = next; /* where DRAIN leads */
+		f->next = next;
 		f->state = FETCH_DRAIN;
+		fetch_arm(f, DRAIN_MS);
 		return STEP_MORE;
 	}
 	fetch_release(f, small);
@@ -426,7 +430,7 @@ static enum step fetch_drain(struct fetch *f)
 			break;
 	}
 	fetch_release(f, r == H1_DONE);
-	f->state = (enum fetch_state)f->request_sent;
+	f->state = f->next;
 	return STEP_MORE;
 }
 
@@ -454,6 +458,12 @@ static void fetch_timeout(struct timer *t)
 {
 	struct fetch *f = container_of(t, struct fetch, timer);
 
+	if (f->state == FETCH_DRAIN) {
+		fetch_release(f, false);
+		f->state = f->next;
+		loop_wake(f->proxy->loop, &f->task);
+		return;
+	}
 	f->timed_out = true;
 	fetch_fail(f, -ETIMEDOUT);
 }

@@ -55,10 +55,11 @@ struct fetch {
 	struct timer timer;
 	struct arena arena;
 	enum fetch_state state;
-	int err;           /* FETCH_FAILED */
-	struct uri origin; /* the mirror's */
-	struct uri at;     /* where the request goes now */
-	bool auth_allowed; /* at is still the origin */
+	int err;               /* FETCH_FAILED */
+	struct uri origin;     /* the mirror's */
+	struct uri at;         /* where the request goes now */
+	bool auth_allowed;     /* at is still the origin */
+	enum fetch_state next; /* FETCH_DRAIN: what comes after it */
 	unsigned redirects;
 	unsigned auth_rounds;
 	bool fresh;   /* the retry: on a new connection */

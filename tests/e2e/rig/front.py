@@ -104,6 +104,8 @@ class Front(Server):
             if reply.status == 200:
                 reply = Reply(307, [("Location", self.cdn.link(blob[2])),
                                     ("Docker-Distribution-Api-Version", "registry/2.0")])
+            else:
+                reply = self.ask(req, "GET")
         else:
             reply = self.ask(req, req.method)
         for name in ("Location", "WWW-Authenticate"):
