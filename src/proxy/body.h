@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * The body of one answer: pieces of memory and ranges of one blob, in order, read by whoever sends it
- * (HTTP/1.1 now, HTTP/2 later).  Hides whether the blob is complete, still being filled, or on a disk
- * that has to be waited for.
+ * The body of one answer: pieces of memory and ranges of one blob, in order, read by whoever sends
+ * it (HTTP/1.1 now, HTTP/2 later).  Hides whether the blob is complete, still being filled, or on a
+ * disk that has to be waited for.
  */
 #pragma once
 
@@ -41,7 +41,7 @@ void body_init(struct body *b, struct proxy *p, struct task *owner);
 void body_set(struct body *b, struct segment *segments, unsigned count, struct blob *blob);
 /* > 0: bytes copied to <dst>; else enum body_wait. */
 int body_read(struct body *b, char *dst, size_t cap) must_check;
-/* The file range that body_read() would read next, for a stream that takes files; false: it would not. */
+/* The file range that body_read() would read next, for a stream that takes files; false: none. */
 bool body_file(struct body *b, int *fd, uint64_t *off, size_t *len);
 /* That many bytes of it were sent. */
 void body_skip(struct body *b, size_t n);

@@ -162,7 +162,7 @@ static enum step client_request(struct client *c, const struct msg *m)
 
 	if (!client_get_xfer(c))
 		return client_kill(c, true, NULL);
-	/* Nothing that a mirror serves has a request body: it is not read, so nothing may follow it. */
+	/* Nothing that a mirror serves has a request body: it is not read, nothing may follow. */
 	c->keep = m->keep_alive && !body && !c->proxy->draining;
 	loop_timer_clear(c->proxy->loop, &c->timer);
 	xfer_start(c->xfer, c->proxy, &c->task, &r);

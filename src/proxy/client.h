@@ -7,7 +7,8 @@
  *  1. A connection that waits for a request holds no buffer and no xfer.
  *  2. Every state that waits for the client has a limit in time; what waits for upstream is limited
  *     there.
- *  3. An answer whose body cannot be finished ends by FIN without close_notify, never as if complete.
+ *  3. An answer whose body cannot be finished ends by FIN without close_notify, never as if
+ *     complete.
  */
 #pragma once
 

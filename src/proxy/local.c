@@ -26,7 +26,7 @@ static bool acme_name_ok(struct slice s)
 	return true;
 }
 
-/* Challenge files are some hundred bytes and read a few times in two months: no need to be clever. */
+/* Challenge files are some hundred bytes, read a few times in two months: no need to be clever. */
 static char *acme_read(struct xfer *x, struct slice name, size_t *len)
 {
 	const char *root = x->proxy->config->server.acme_webroot;

@@ -11,14 +11,14 @@
 struct pull;
 
 /*
- * Before cache_get(), since a miss must be filled: NULL when PULLS_MAX run already.  Then exactly one
- * of the next three.
+ * Before cache_get(), since a miss must be filled: NULL when PULLS_MAX run already.  Then exactly
+ * one of the next three.
  */
 struct pull *pull_reserve(struct proxy *p) must_check;
 void pull_drop(struct pull *pl);
 /*
- * After CACHE_MISS for <blob>: fills it from <m>, as <repo>'s manifest or blob.  Whatever happens, the
- * blob ends READY or FAILED.
+ * After CACHE_MISS for <blob>: fills it from <m>, as <repo>'s manifest or blob.  Whatever happens,
+ * the blob ends READY or FAILED.
  */
 void pull_start(struct pull *pl, struct mirror *m, struct slice repo, enum cache_kind kind,
 		const struct digest *d, struct blob *blob);

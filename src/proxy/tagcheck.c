@@ -230,7 +230,7 @@ static void tagcheck_head(struct tagcheck *t)
 		return;
 	}
 	if (m->status != 200) {
-		/* An error's body tells why, and HEAD has none: but a second request would cost quota. */
+		/* An error's body tells why, and HEAD has none: a second one would cost quota. */
 		t->status = m->status;
 		t->retry_after_s = fetch_retry_after_s(&t->fetch);
 		tagcheck_settle(t);

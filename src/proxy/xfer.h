@@ -20,7 +20,7 @@ enum xfer_state {
 	XFER_ROUTE,
 	XFER_TAG, /* waiting for a tag check */
 	XFER_LOOKUP,
-	XFER_FILL, /* waiting until the blob's size (a manifest: all of it) is there, or it failed */
+	XFER_FILL,   /* waiting for the blob's size (a manifest: all of it), or its failure */
 	XFER_RELAY,  /* reading upstream's answer into memory */
 	XFER_ANSWER, /* the answer stands; the body may be read */
 };
