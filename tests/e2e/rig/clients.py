@@ -217,6 +217,9 @@ class Docker(Client):
         return run("/usr/bin/docker", "--host", self.socket, "--config", self.dir / "cli", *argv,
                    **kw)
 
+    def log(self):
+        return (self.dir / "log").read_text()
+
     def version(self):
         text = self.docker("version", "--format", "{{.Server.Version}}").stdout
         return tuple(int(x) for x in re.findall(r"\d+", text)[:2])

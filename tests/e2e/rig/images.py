@@ -135,8 +135,8 @@ def plain(push, repo, tag, layers, how="gzip"):
 
 def multi(push, repo, tag="latest", archs=("amd64", "arm64")):
     image = Image(repo, tag, media=INDEX)
-    below = [push_one(push, image, "", [{f"etc/{arch}": arch.encode() * 500,
-                                         "data": noise(arch, 50000)}], arch) for arch in archs]
+    below = [push_one(push, image, "", [{f"etc/{arch}": f"{repo} {arch}".encode() * 50,
+                                         "data": noise(repo + arch, 50000)}], arch) for arch in archs]
     image.manifests = [d["digest"] for d in below]
     image.raw = push.manifest(repo, tag, {"schemaVersion": 2, "mediaType": INDEX,
                                           "manifests": below}, INDEX)
@@ -165,4 +165,4 @@ def many_layers(push, repo, tag="latest", count=31):
 
 def zstd(push, repo, tag="latest"):
     return plain(push, repo, tag, [{"usr/data": noise(repo, 300000)},
-                                   {"etc/text": b"zstd " * 40000}], how="zstd")
+                                   {"etc/text": f"{repo} ".encode() * 9000}], how="zstd")
