@@ -1,5 +1,6 @@
 """The main job: an image by skopeo through Sluice, from the registry and then from the cache."""
 import hashlib
+import os
 
 import pytest
 
@@ -21,7 +22,7 @@ def test_cold_and_warm(sluice, rig, skopeo, fresh):
     assert skopeo.pull(fresh.name) == fresh.digest
     assert skopeo.has(fresh)
     assert sorted(r.path[-64:] for r in rig.cdn.log) == sorted(d[7:] for d in fresh.blobs)
-    assert len(rig.auth.log) == 1
+    assert 1 <= len(rig.auth.log) <= len(os.sched_getaffinity(0))       # each worker has its tokens
     for d in fresh.blobs:
         assert images.digest_of(sluice.blob_file(d).read_bytes()) == d
     cold = delta()
