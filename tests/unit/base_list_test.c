@@ -10,7 +10,7 @@ struct item {
 
 static int number(struct list *l)
 {
-	return container_of(l, struct item, node)->number;
+	return l ? container_of(l, struct item, node)->number : -1;
 }
 
 static void make(struct item *items, int count)
