@@ -42,6 +42,7 @@ static const char default_file[] = "/etc/sluice/sluice.ini";
 struct server {
 	struct config *config;
 	struct shared shared;
+	const char *suffixes[OCI_TYPES]; /* the cache keeps a pointer to it */
 	unsigned long nofile;
 	struct cpus cpus;
 	struct proxy_listen *listens; /* of worker 0, of worker 1, ...; fd -1: none or given away */
@@ -275,12 +276,11 @@ static unsigned clamp(unsigned long n, unsigned min, unsigned max)
 
 static bool open_cache(struct server *s)
 {
-	const char *suffixes[OCI_TYPES];
 	struct cache_opts opts = {
 		.path = s->config->cache.path,
 		.size_bytes = s->config->cache.size_bytes,
 		.free_bytes = s->config->cache.free_bytes,
-		.suffixes = suffixes,
+		.suffixes = s->suffixes,
 		.suffixes_count = OCI_TYPES,
 		.fds_max = clamp(s->nofile / CACHE_FDS_SHARE, 1, CACHE_FDS_MAX),
 	};
@@ -291,7 +291,7 @@ static bool open_cache(struct server *s)
 	if (err < 0)
 		return fail("no helper threads: %s", err_text(err));
 	for (unsigned i = 0; i < OCI_TYPES; i++)
-		suffixes[i] = oci_types[i].suffix;
+		s->suffixes[i] = oci_types[i].suffix;
 	opts.helpers = s->shared.helpers;
 	if (cache_open(&s->shared.cache, &opts, why, sizeof(why)) < 0)
 		return fail("%s", why);

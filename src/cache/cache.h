@@ -40,7 +40,8 @@ struct cache_opts {
 	uint64_t size_bytes;
 	uint64_t free_bytes;
 	struct offload *helpers;
-	const char *const *suffixes; /* manifest type index -> file suffix; [0] unused */
+	/* Manifest type index -> file suffix; [0] unused.  Kept: must outlive the cache. */
+	const char *const *suffixes;
 	unsigned suffixes_count;
 	unsigned fds_max; /* files kept open at once */
 };
