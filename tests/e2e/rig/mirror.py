@@ -15,8 +15,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[3]
 BINARY = pathlib.Path(os.environ.get("SLUICE", ROOT / "build/sluice")).absolute()
 START_MAX_S = 20
 # Sanitizers end the process with this code, which no test expects of Sluice.
-SAN = {"ASAN_OPTIONS": "exitcode=99:abort_on_error=0", "UBSAN_OPTIONS": "exitcode=99",
-       "TSAN_OPTIONS": "exitcode=99:halt_on_error=0"}
+SAN = {k: ":".join(filter(None, (os.environ.get(k), v))) for k, v in {
+    "ASAN_OPTIONS": "exitcode=99:abort_on_error=0", "UBSAN_OPTIONS": "exitcode=99",
+    "TSAN_OPTIONS": f"exitcode=99:halt_on_error=0:suppressions={ROOT}/tests/tsan.supp"}.items()}
 
 
 def ini(config):
