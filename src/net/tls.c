@@ -282,11 +282,6 @@ static const struct tls_cert *cert_for(const struct tls_server *s, struct slice 
 	return &s->certs[0];
 }
 
-bool tls_server_covers(const struct tls_server *s, struct slice sni, struct slice host)
-{
-	return names_cover(&cert_for(s, sni)->names, host);
-}
-
 struct WOLFSSL_CTX *tls_server_ctx(const struct tls_server *s, struct slice sni)
 {
 	return cert_for(s, sni)->ctx;

@@ -29,11 +29,6 @@ struct tls_server *tls_server_new(const struct tls_cert_opts *certs, size_t coun
 				  char *err, size_t err_len) must_check;
 struct tls_server *tls_server_ref(struct tls_server *s);
 void tls_server_unref(struct tls_server *s);
-/*
- * Do the names (SAN, else CN; wildcards) of the certificate that <sni> gets cover <host>?  For
- * 421.
- */
-bool tls_server_covers(const struct tls_server *s, struct slice sni, struct slice host);
 
 /* Trust roots: the system's bundle, and <extra_ca> (PEM file) when not NULL. */
 struct tls_client *tls_client_new(const char *extra_ca, char *err, size_t err_len) must_check;

@@ -314,7 +314,7 @@ void answer_relayed(struct xfer *x)
 {
 	const struct msg *m = &x->fetch.msg;
 	struct slice text = buf_data(&x->relayed);
-	uint64_t length = text.len;
+	uint64_t length;
 
 	x->cache = "pass";
 	if (m->status != 200) {
@@ -330,7 +330,9 @@ void answer_relayed(struct xfer *x)
 	answer_copy(x, "Docker-Content-Digest");
 	answer_field(x, "Link", answer_link(x, msg_field(m, "Link")));
 	answer_field(x, "X-Cache", x->cache);
-	if (x->method == METHOD_HEAD && http_parse_uint(msg_field(m, "Content-Length"), &length)) {
+	if (x->method == METHOD_HEAD) {
+		if (!http_parse_uint(msg_field(m, "Content-Length"), &length))
+			length = BLOB_SIZE_UNKNOWN;
 		x->body_bytes = length;
 		return;
 	}

@@ -34,7 +34,8 @@ void client_accept(struct proxy *p, int fd, const struct addr *peer, enum listen
 {
 	struct client *c = p->clients_count < p->clients_max ? pool_get(&p->client_pool) : NULL;
 
-	stat_inc(&p->stats, STAT_CONNECTIONS);
+	if (kind != LISTEN_ADMIN)
+		stat_inc(&p->stats, STAT_CONNECTIONS);
 	if (!c) {
 		stat_inc(&p->stats, STAT_CONNECTIONS_REFUSED);
 		log_limited(LOG_WARN,
@@ -49,7 +50,8 @@ void client_accept(struct proxy *p, int fd, const struct addr *peer, enum listen
 	list_init(&c->node);
 	list_push(&p->clients, &c->node);
 	p->clients_count++;
-	stat_add(&p->stats, STAT_CONNECTIONS_NOW, 1);
+	if (kind != LISTEN_ADMIN)
+		stat_inc(&p->stats, STAT_CONNECTIONS_NOW);
 	task_init(&c->task, client_run);
 	timer_init(&c->timer, client_timeout);
 	stream_init(&c->stream, &p->net, &c->task);
@@ -69,7 +71,8 @@ static void client_free(struct client *c)
 		pool_put(&p->head_pool, c->in.mem);
 	list_remove(&c->node);
 	p->clients_count--;
-	stat_add(&p->stats, STAT_CONNECTIONS_NOW, -1);
+	if (c->kind != LISTEN_ADMIN)
+		stat_add(&p->stats, STAT_CONNECTIONS_NOW, -1);
 	pool_put(&p->client_pool, c);
 	proxy_ended(p);
 }
@@ -261,10 +264,19 @@ static bool client_make_head(struct client *c)
 	return true;
 }
 
-static enum step client_xfer(struct client *c)
+static void client_count(struct client *c)
 {
 	struct stats *st = &c->proxy->stats;
 
+	stat_inc(st, STAT_REQUESTS);
+	if (c->xfer->status >= 500)
+		stat_inc(st, STAT_RESPONSES_5XX);
+	else if (c->xfer->status >= 400)
+		stat_inc(st, STAT_RESPONSES_4XX);
+}
+
+static enum step client_xfer(struct client *c)
+{
 	if (c->stream.err)
 		return client_kill(c, false, "client_gone");
 	if (!xfer_run(c->xfer))
@@ -273,11 +285,8 @@ static enum step client_xfer(struct client *c)
 		c->keep = false;
 	if (!client_make_head(c))
 		return client_kill(c, false, "no_memory");
-	stat_inc(st, STAT_REQUESTS);
-	if (c->xfer->status >= 500)
-		stat_inc(st, STAT_RESPONSES_5XX);
-	else if (c->xfer->status >= 400)
-		stat_inc(st, STAT_RESPONSES_4XX);
+	if (c->kind != LISTEN_ADMIN)
+		client_count(c);
 	c->body_done = !client_has_body(c);
 	c->state = CLIENT_SEND;
 	client_arm(c, c->proxy->config->server.send_timeout_ms);
@@ -390,6 +399,17 @@ static enum step client_send(struct client *c)
 
 /* ---- after an answer ---- */
 
+/* Whom this request had to wait for: "host:port" as configured, none for a hit. */
+static struct slice client_asked(const struct xfer *x)
+{
+	struct slice text;
+
+	if (!x->mirror || !x->cache || strcmp(x->cache, "hit") == 0)
+		return SLICE_NONE;
+	text = slice_of(x->mirror->conf->upstream.text);
+	return slice_skip(text, slice_find(text, '/') + 2);
+}
+
 static void client_log(struct client *c)
 {
 	struct xfer *x = c->xfer;
@@ -404,9 +424,7 @@ static void client_log(struct client *c)
 		.bytes = x->body.total,
 		.ms = proxy_now(c->proxy) - x->begun_ms,
 		.cache = x->cache ? x->cache : "-",
-		.upstream = x->mirror && x->cache && strcmp(x->cache, "hit") != 0
-				    ? slice_of(x->mirror->conf->upstream.host)
-				    : SLICE_NONE,
+		.upstream = client_asked(x),
 		.end = c->end ? c->end : "ok",
 		.user_agent = x->user_agent,
 		.tls = c->stream.tls ? c->stream.tls_text : "-",
@@ -420,7 +438,7 @@ static void client_log(struct client *c)
 
 static enum step client_finish(struct client *c)
 {
-	if (!c->logged)
+	if (!c->logged && c->kind != LISTEN_ADMIN)
 		client_log(c);
 	c->logged = true;
 	if (!xfer_close(c->xfer))

@@ -554,7 +554,8 @@ int fetch_pull(struct fetch *f, struct buf *into)
 	n = fetch_pull_some(f, into);
 	if (n > 0) {
 		f->body_bytes += (uint64_t)n;
-		stat_add(&f->proxy->stats, STAT_BYTES_UP, n);
+		if (!f->o.place)
+			stat_add(&f->proxy->stats, STAT_BYTES_UP, n);
 		loop_timer_clear(f->proxy->loop, &f->timer);
 		return n;
 	}

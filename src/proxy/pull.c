@@ -101,7 +101,6 @@ void pull_start(struct pull *pl, struct mirror *m, struct slice repo, enum cache
 		.scope = arena_printf(&pl->arena, "repository:%.*s:pull", SLICE_FMT(repo)),
 		.accept = kind == CACHE_BLOB ? NULL : oci_accept_manifests,
 	};
-	stat_inc(&p->stats, STAT_FILLS);
 	fill_begin(&pl->fill, p->cache, blob, p->loop, &p->stats, &pl->task);
 	pl->state = PULL_DISK;
 	if (!pl->opts.target || !pl->opts.scope)
@@ -117,7 +116,6 @@ void pull_store(struct pull *pl, struct blob *blob, char *body, size_t len, uint
 	buf_init(&pl->body, body, len);
 	pl->body.tail = len;
 	pl->type = type;
-	stat_inc(&p->stats, STAT_FILLS);
 	fill_begin(&pl->fill, p->cache, blob, p->loop, &p->stats, &pl->task);
 	pl->state = PULL_DISK;
 	loop_wake(p->loop, &pl->task);

@@ -12,8 +12,7 @@
 
 enum {
 	TOKEN_ARENA = 64 * 1024,
-	TOKEN_LIFE_S = 60,      /* when the answer has no expires_in (distribution's token.md) */
-	TOKEN_FAILED_MS = 2000, /* a refusal is not asked for again at once */
+	TOKEN_LIFE_S = 60, /* when the answer has no expires_in (distribution's token.md) */
 };
 
 static void token_run(struct task *task);
@@ -210,7 +209,9 @@ static void token_settle(struct token *t, enum token_state state, int err)
 	t->state = state;
 	t->err = err;
 	if (state == TOKEN_FAILED) {
-		t->expires_ms = proxy_now(t->proxy) + TOKEN_FAILED_MS;
+		/* For those who wait: the next request asks again. */
+		list_remove(&t->node);
+		t->gone = true;
 		log_limited(LOG_WARN, "token mirror=%s realm=%s failed: status=%d %s",
 			    t->mirror->conf->name, LOG_Q(t->place.host), t->status,
 			    err ? err_text(err) : "");
@@ -221,6 +222,8 @@ static void token_settle(struct token *t, enum token_state state, int err)
 
 		loop_wake(t->proxy->loop, &f->task);
 	}
+	if (t->gone && t->refs == 0)
+		token_free(t);
 }
 
 /* {"token" | "access_token", "expires_in"}; 0 or an error. */

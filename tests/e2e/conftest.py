@@ -1,4 +1,6 @@
 """One rig and one Sluice for the whole session; a test that changes settings starts its own."""
+import re
+import zlib
 import pathlib
 import shutil
 import signal
@@ -74,7 +76,10 @@ def fresh(rig, request):
 
 
 def tag_of(request):
-    return "".join(c if c.isalnum() else "-" for c in request.node.name)[:100].lower()
+    """Of this test and these parameters alone, and a legal tag and repository name."""
+    name = request.node.name.lower()
+    plain = re.sub("[^a-z0-9]+", "-", name)[:100].strip("-")
+    return f"{plain}-{zlib.crc32(name.encode()):08x}"
 
 
 def need_binary():

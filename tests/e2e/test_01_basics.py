@@ -41,7 +41,7 @@ def test_check_names_every_error(start, tmp_path):
     done = check(tmp_path, text)
     assert done.returncode == 1
     said = done.stdout + done.stderr
-    for part in ("nonsense", "colour", "tag_fresh = 5", "private", "upstream = ftp", "chain = /non"):
+    for part in ("nonsense", "colour", "tag_fresh = 5", "private = perhaps", "upstream = ftp", "chain = /non"):
         number = 1 + next(i for i, line in enumerate(lines) if part in line)
         assert f"sluice.ini:{number}:" in said, f"nothing of line {number}, {part}:\n{said}"
     for value in ("nonsense", "colour", "5 parsecs", "perhaps", "/nonexistent/chain.pem"):
@@ -76,7 +76,8 @@ def test_health_and_metrics(sluice):
 def test_ping_is_local(wire, rig):
     """/v2/ is answered by Sluice itself: 200, the API version, and no word to the upstream."""
     for path in ("/v2/", "/v2/?ns=docker.io"):
-        a = wire().ask("GET", path, host="docker.mirror.test" if "ns" not in path else "mirror.test")
+        host = "docker.mirror.test" if "ns" not in path else "mirror.test"
+        a = wire(name=host).ask("GET", path, host=host)
         assert (a.status, a.get(V2)) == (200, "registry/2.0")
     a = wire().ask("HEAD", "/v2/")
     assert a.status == 200
@@ -112,7 +113,7 @@ def test_acme_webroot(sluice, wire):
 def test_push_is_refused(wire, rig, method, path):
     """Push methods: 405 and the code UNSUPPORTED, with and without a body; nothing goes upstream."""
     for more, body in (((), ""), (("Content-Length: 5",), "12345")):
-        a = wire().ask(method, path, *more, host="docker.mirror.test", body=body)
+        a = wire(name="docker.mirror.test").ask(method, path, *more, host="docker.mirror.test", body=body)
         assert (a.status, a.code) == (405, "UNSUPPORTED")
     assert not rig.front.log
 
@@ -121,15 +122,15 @@ def test_push_is_refused(wire, rig, method, path):
                                   "/v2/_catalog"])
 def test_unknown_paths(wire, path):
     """What is no registry path is 404 with an OCI error."""
-    a = wire().ask("GET", path, host="docker.mirror.test")
+    a = wire(name="docker.mirror.test").ask("GET", path, host="docker.mirror.test")
     assert a.status in (404, 405) and a.code
 
 
 def test_unknown_image(wire):
     """An image that the upstream does not have: its 404 and an OCI error body."""
-    a = wire().ask("GET", "/v2/library/none/manifests/latest", *ACCEPT, host="docker.mirror.test")
+    a = wire(name="docker.mirror.test").ask("GET", "/v2/library/none/manifests/latest", *ACCEPT, host="docker.mirror.test")
     assert (a.status, a.code) == (404, "MANIFEST_UNKNOWN")
-    a = wire().ask("GET", f"/v2/library/none/blobs/sha256:{'0' * 64}", host="docker.mirror.test")
+    a = wire(name="docker.mirror.test").ask("GET", f"/v2/library/none/blobs/sha256:{'0' * 64}", host="docker.mirror.test")
     assert (a.status, a.code) == (404, "BLOB_UNKNOWN")
 
 
@@ -141,7 +142,7 @@ def test_unknown_image(wire):
     "/v2/library%2fx/manifests/a%00b"])
 def test_bad_names(wire, rig, path):
     """Names, tags and digests outside the grammar: 400 or 404, never passed on."""
-    a = wire().ask("GET", path, host="docker.mirror.test")
+    a = wire(name="docker.mirror.test").ask("GET", path, host="docker.mirror.test")
     assert a.status in (400, 404) and a.code
     assert not rig.front.log
 

@@ -53,6 +53,7 @@ def test_completion_is_in_the_scope(rig, wire):
 def test_unknown_namespace(rig, wire, sluice):
     """An ns that is not configured is 404 at once, and is dialled neither as a name nor as an
     address."""
+    rig.dns.log.clear()
     before = rig.front.connections, sluice.metrics()["upstream_connections_total"]
     for ns in (rig.front.host, "unknown.test", "127.0.0.1", "docker.io.evil.test", "",
                "docker.io%00.test", "docker.io/../second.test", "x" * 2000):

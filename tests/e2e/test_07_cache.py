@@ -102,7 +102,8 @@ def test_wrong_bodies_are_never_published(rig, sluice, wire, blob, name):
         gate.release()
         for r in readers:
             status, got, cut, end = r.done()
-            assert got != digest
+            # ("too long": the right bytes, but fewer than announced.)
+            assert got != digest or cut
             assert status >= 500 or cut
             assert end in ("", "fin", "close_notify")
     sluice.wait_metric("fills_failed_total", failed + 1)
@@ -165,7 +166,8 @@ def test_killed_in_a_fill(start, rig, wire, blob):
     s.start()
     wait_for(lambda: not os.listdir(s.cache / "tmp"), 10, "an empty tmp/")
     assert images.digest_of(wire(s).ask("GET", path_of(image, digest)).body) == digest
-    assert s.blob_file(digest).exists()
+    # The client has it when it is verified; the file has its name when it was synced.
+    wait_for(s.blob_file(digest).exists, 10, "the blob's file")
 
 
 def test_foreign_files(start, rig, wire, blob):
@@ -229,6 +231,7 @@ def test_file_that_vanished(start, rig, wire, blob):
     image, digest = blob
     s = start()
     assert wire(s).ask("GET", path_of(image, digest)).status == 200
+    wait_for(s.blob_file(digest).exists, 10, "the blob's file")
     s.blob_file(digest).unlink()
     assert images.digest_of(wire(s).ask("GET", path_of(image, digest)).body) == digest
     s.restart()
@@ -259,7 +262,8 @@ def test_tag_is_revalidated_by_head(start, rig, wire, fresh):
     delta = s.delta()
     for _ in range(3):
         assert wire(s).ask("GET", tag_path(fresh), *ACCEPT).body == fresh.raw
-    assert [r.method for r in rig.front.seen("/manifests/")] == ["HEAD"] * 3
+    # (A worker that was not asked before learns the challenge first.)
+    assert [r.method for r in rig.front.seen("/manifests/") if r.status != 401] == ["HEAD"] * 3
     assert delta()["tag_checks_total"] == 3
     assert s.wait_access(lambda x: x["cache"] == "revalidated", 3)
     moved = images.small(rig.push, fresh.repo, fresh.tag, salt="moved")

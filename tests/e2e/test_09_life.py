@@ -98,7 +98,7 @@ def test_access_log(start, rig, wire, fresh):
     digest, size = fresh.layers[0], fresh.blobs[fresh.layers[0]]
     path = f"/v2/docker.io/{fresh.repo}/blobs/{digest}"
     w = wire(s)
-    agent = "User-Agent: agent \"quoted\" \\ back\x7f"
+    agent = "User-Agent: agent \"quoted\" \\ back\xff"
     assert w.ask("GET", path, agent).status == 200
     assert w.ask("GET", path, "Range: bytes=0-9").status == 206
     assert w.ask("GET", "/v2/").status == 200

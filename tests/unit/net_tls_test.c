@@ -230,29 +230,6 @@ TEST(tls_extra_roots)
 	tls_client_unref(tc);
 }
 
-TEST(tls_covers_by_the_certificate_of_the_sni)
-{
-	struct tls_server *s = server_of("main", "second", false);
-
-	require(s);
-	check(tls_server_covers(s, SLICE("main.test"), SLICE("main.test")));
-	check(tls_server_covers(s, SLICE("main.test"), SLICE("MAIN.TEST")));
-	check(tls_server_covers(s, SLICE("main.test"), SLICE("main.test.")));
-	check(tls_server_covers(s, SLICE("main.test"), SLICE("x.wild.test")));
-	check(!tls_server_covers(s, SLICE("main.test"), SLICE("x.y.wild.test")));
-	check(!tls_server_covers(s, SLICE("main.test"), SLICE(".wild.test")));
-	check(!tls_server_covers(s, SLICE("main.test"), SLICE("second.test")));
-	check(tls_server_covers(s, SLICE("second.test"), SLICE("second.test")));
-	check(!tls_server_covers(s, SLICE("second.test"), SLICE("main.test")));
-	/* No SNI or an unknown one: the first certificate. */
-	check(tls_server_covers(s, SLICE(""), SLICE("127.0.0.1")));
-	check(tls_server_covers(s, SLICE("nobody.test"), SLICE("main.test")));
-	check(!tls_server_covers(s, SLICE(""), SLICE("127.0.0.2")));
-	check(!tls_server_covers(s, SLICE(""), SLICE("unused.test")));
-	check(!tls_server_covers(s, SLICE(""), SLICE("")));
-	tls_server_unref(s);
-}
-
 static void bad_files(const char *chain, const char *key, const char *in_text)
 {
 	struct tls_cert_opts o = { "main", certs_path(chain), certs_path(key) };

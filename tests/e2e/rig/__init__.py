@@ -21,7 +21,7 @@ class Rig:
     def __init__(self, folder):
         self.dir = pathlib.Path(folder)
         self.ca = CA(self.dir / "ca")
-        self.cert = self.ca.issue("upstream", LOOPBACK + ["registry.test", "*.test"])
+        self.cert = self.ca.issue("upstream", LOOPBACK + ["registry.test", "auth.test", "cdn.test"])
         self.auth = TokenServer("127.0.0.2", self.cert, self.ca.dir).start()
         self.registry = Registry(self.dir, self.auth)
         self.cdn = Cdn("127.0.0.3", self.cert, self.registry).start()

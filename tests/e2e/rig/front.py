@@ -95,8 +95,8 @@ class Front(Server):
         self.redirect, self.extra, self.names = True, {}, {}
 
     def answer(self, req):
-        if req.path in self.extra:
-            r = self.extra[req.path]
+        r = self.extra.get(req.target) or self.extra.get(req.path)
+        if r:
             return Reply(r.status, list(r.headers), r.body)
         blob = BLOB.match(req.path)
         if blob and req.method == "GET" and self.redirect:

@@ -115,6 +115,8 @@ class Wire:
             if data := self.until_done(self.tls.read, most):
                 return data
             self.end = "close_notify"
+        except ssl.SSLZeroReturnError:  # when this side has said it too
+            self.end = "close_notify"
         except Ended:
             pass
         return b""
