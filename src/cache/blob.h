@@ -41,8 +41,10 @@ struct blob {
 	struct blob_live *live;
 	uint64_t size;
 	uint64_t avail;
-	int fd;           /* owned */
-	uint32_t used_s;  /* unix time of the last use */
+	int fd;          /* owned */
+	uint32_t used_s; /* unix time of the last use */
+	uint16_t
+		used_ms; /* and the part of that second, which orders the shards among each other */
 	uint32_t saved_s; /* what the file's times say of that */
 	uint8_t kind;
 	uint8_t type;

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { BUCKETS_MIN = 64 };
@@ -119,10 +120,20 @@ static void shard_insert(struct shard *sh, uint64_t hash, struct blob *b)
 	__atomic_store_n(&b->indexed, true, __ATOMIC_RELEASE);
 }
 
+static void blob_mark_used(struct blob *b, uint32_t now_s)
+{
+	struct timespec ts;
+
+	if (now_s < b->used_s)
+		return;
+	clock_gettime(CLOCK_REALTIME_COARSE, &ts);
+	b->used_s = now_s;
+	b->used_ms = (uint16_t)(ts.tv_nsec / 1000000);
+}
+
 static void shard_touch(struct shard *sh, struct blob *b, uint32_t now_s)
 {
-	if (now_s > b->used_s)
-		b->used_s = now_s;
+	blob_mark_used(b, now_s);
 	list_remove(&b->lru);
 	list_push_front(&sh->lru, &b->lru);
 	if (b->fd < 0)
@@ -209,7 +220,7 @@ void index_enter_ready(struct blob *b, uint32_t used_s, uint32_t saved_s)
 {
 	assert(b->indexed);
 	assert(b->fd >= 0);
-	b->used_s = used_s;
+	blob_mark_used(b, used_s);
 	b->saved_s = saved_s;
 	list_push_front(&b->shard->lru, &b->lru);
 	index_count(b->shard->index, b, 1);
@@ -276,30 +287,30 @@ static struct blob *shard_oldest_idle(struct shard *sh)
 	return NULL;
 }
 
-/* UINT32_MAX: none. */
-static uint32_t shard_oldest_s(struct shard *sh)
+/* Unix time in milliseconds; UINT64_MAX: none. */
+static uint64_t shard_oldest_ms(struct shard *sh)
 {
 	const struct blob *b;
-	uint32_t used_s;
+	uint64_t used_ms;
 
 	pthread_mutex_lock(&sh->lock);
 	b = shard_oldest_idle(sh);
-	used_s = b ? b->used_s : UINT32_MAX;
+	used_ms = b ? b->used_s * (uint64_t)1000 + b->used_ms : UINT64_MAX;
 	pthread_mutex_unlock(&sh->lock);
-	return used_s;
+	return used_ms;
 }
 
 struct blob *index_take_oldest(struct index *ix)
 {
 	struct shard *oldest = NULL;
-	uint32_t oldest_s = UINT32_MAX;
+	uint64_t oldest_ms = UINT64_MAX;
 	struct blob *b;
 
 	for (unsigned i = 0; i < INDEX_SHARDS; i++) {
-		uint32_t used_s = shard_oldest_s(&ix->shards[i]);
+		uint64_t used_ms = shard_oldest_ms(&ix->shards[i]);
 
-		if (used_s < oldest_s) {
-			oldest_s = used_s;
+		if (used_ms < oldest_ms) {
+			oldest_ms = used_ms;
 			oldest = &ix->shards[i];
 		}
 	}
