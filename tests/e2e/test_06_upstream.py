@@ -131,7 +131,8 @@ def test_realm_fails(rig, manifest, status):
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"[]", b'{"token":5}', b'{"token":""}', b"<html>",
-                                  b'{"token":"a\\r\\nX-Evil: 1"}', b"{" * 5000])
+                                  b'{"token":"a\\r\\nX-Evil: 1"}', b"{" * 5000],
+                         ids=["empty", "object", "list", "number", "no-token", "html", "header", "deep"])
 def test_realm_talks_nonsense(rig, manifest, body):
     """A token answer that is none: an error, no header injection, no harm."""
     with rig.auth.fault(httpd.status(200, [("Content-Type", "application/json")], body)):
