@@ -69,8 +69,8 @@ void xfer_start_error(struct xfer *x, struct proxy *p, struct task *owner, int s
 /* ---- routing ---- */
 
 /*
- * A Host other than the SNI's: RFC 9110 15.5.20.  Strict, though a certificate may cover both: what a
- * name may do (later: tenants, client certificates) is decided in its handshake.
+ * A Host other than the SNI's: RFC 9110 15.5.20.  Strict, though a certificate may cover both: what
+ * a name may do (later: tenants, client certificates) is decided in its handshake.
  */
 static bool xfer_misdirected(const struct xfer *x)
 {
@@ -257,7 +257,7 @@ static enum step xfer_lookup(struct xfer *x)
 		xfer_hit(x);
 		return STEP_MORE;
 	}
-	/* A tag's HEAD gets here when upstream did not tell the size: then the manifest is fetched. */
+	/* A tag's HEAD gets here if upstream did not tell the size: the manifest is fetched. */
 	if (x->method == METHOD_HEAD && x->path.ref_is_digest) {
 		x->state = XFER_RELAY;
 		return STEP_MORE;
