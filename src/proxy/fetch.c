@@ -126,17 +126,21 @@ static bool fetch_make_request(struct fetch *f)
 	struct slice target = f->probing ? SLICE("/v2/") : f->at.target;
 	const char *auth = fetch_authorization(f);
 	const char *authority = uri_authority(&f->arena, &f->at);
+	const char *range = "";
 
-	if (!authority)
+	if (f->o.from > 0 && !f->probing)
+		range = arena_printf(&f->arena, "Range: bytes=%llu-\r\n",
+				     (unsigned long long)f->o.from);
+	if (!authority || !range)
 		return false;
-	f->request =
-		arena_printf(&f->arena,
-			     "%s %.*s HTTP/1.1\r\nHost: %s\r\nUser-Agent: sluice/%s\r\n%s%s%s%s%s%s"
-			     "Accept-Encoding: identity\r\n\r\n",
-			     f->o.head && !f->probing ? "HEAD" : "GET", SLICE_FMT(target),
-			     authority, version_text(), f->o.accept ? "Accept: " : "",
-			     f->o.accept ? f->o.accept : "", f->o.accept ? "\r\n" : "",
-			     auth ? "Authorization: " : "", auth ? auth : "", auth ? "\r\n" : "");
+	f->request = arena_printf(
+		&f->arena,
+		"%s %.*s HTTP/1.1\r\nHost: %s\r\nUser-Agent: sluice/%s\r\n%s%s%s%s%s%s%s"
+		"Accept-Encoding: identity\r\n\r\n",
+		f->o.head && !f->probing ? "HEAD" : "GET", SLICE_FMT(target), authority,
+		version_text(), range, f->o.accept ? "Accept: " : "",
+		f->o.accept ? f->o.accept : "", f->o.accept ? "\r\n" : "",
+		auth ? "Authorization: " : "", auth ? auth : "", auth ? "\r\n" : "");
 	if (!f->request)
 		return false;
 	f->request_len = strlen(f->request);
@@ -296,7 +300,8 @@ static bool fetch_reauth(struct fetch *f)
 	struct challenge c;
 	bool had_token = f->token != NULL;
 
-	if (!f->auth_allowed || f->o.place || !f->o.scope || ++f->auth_rounds > 3)
+	/* A token that was refused is replaced once. */
+	if (!f->auth_allowed || f->o.place || !f->o.scope || (had_token && ++f->refusals > 1))
 		return false;
 	fetch_drop_token(f, true);
 	if (!fetch_challenge(f, &c)) {
@@ -308,9 +313,6 @@ static bool fetch_reauth(struct fetch *f)
 	}
 	f->probing = false;
 	if (c.scheme == CHALLENGE_BASIC && (!conf->user || f->o.mirror->basic))
-		return false;
-	if (had_token && f->auth_rounds > 1 && f->o.mirror->realm &&
-	    slice_eq(c.realm, slice_of(f->o.mirror->realm)) && f->auth_rounds > 2)
 		return false;
 	return mirror_learn(f->o.mirror, &c);
 }

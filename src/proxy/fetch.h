@@ -43,6 +43,7 @@ struct fetch_opts {
 	const char *scope;  /* of the token, NULL: none is needed */
 	const char *accept; /* NULL: none */
 	bool head;
+	uint64_t from; /* > 0: Range: bytes=FROM- */
 	/* Token requests: an absolute place instead of the mirror's own, and credentials for it. */
 	const struct uri *place;
 	const char *authorization; /* secret, borrowed */
@@ -61,9 +62,9 @@ struct fetch {
 	bool auth_allowed;     /* at is still the origin */
 	enum fetch_state next; /* FETCH_DRAIN: what comes after it */
 	unsigned redirects;
-	unsigned auth_rounds;
-	bool fresh;   /* the retry: on a new connection */
-	bool probing; /* asking /v2/ for the challenge */
+	unsigned refusals; /* of tokens */
+	bool fresh;        /* the retry: on a new connection */
+	bool probing;      /* asking /v2/ for the challenge */
 	bool timed_out;
 	struct token *token;    /* held by reference while used or waited for */
 	struct list token_node; /* in token.waiters */

@@ -7,10 +7,19 @@
 
 #include "base/err.h"
 #include "base/log.h"
+#include "http/range.h"
 #include "proxy/oci.h"
 
 /* Bytes taken in one go before other work gets its turn. */
 enum { PULL_TURN_BYTES = 1024 * 1024, PULL_ARENA = 32 * 1024 };
+
+enum {
+	/* A body that breaks is asked for again so often, after 0.25, 0.5, 1, 2 and 4 s ... */
+	PULL_RETRIES = 5,
+	PULL_PAUSE_MS = 250,
+	/* ... and as often again once it has come on by this much. */
+	PULL_PROGRESS = 256 * 1024,
+};
 
 enum pull_state {
 	PULL_DISK,    /* the fill looks whether the file is there */
@@ -18,6 +27,9 @@ enum pull_state {
 	PULL_REFUSED, /* reading the body of an error answer */
 	PULL_MEMORY,  /* a manifest: the whole of it, to know its type */
 	PULL_FLOW,    /* a blob: from the fetch into the fill */
+	PULL_PAUSE,   /* it broke: a moment before it is asked for the rest */
+	PULL_RESUME,  /* waiting for the head of the rest */
+	PULL_SKIP,    /* upstream began anew: what is there already passes by */
 	PULL_STORE,   /* a manifest in memory: into the fill */
 	PULL_END,     /* the fill finishes, or has failed */
 };
@@ -35,11 +47,16 @@ struct pull {
 	struct fetch_opts opts;
 	struct buf body; /* manifest or error body; malloc'ed */
 	uint8_t type;
+	struct timer pause;
+	unsigned retries;    /* since the last PULL_PROGRESS bytes */
+	uint64_t retried_at; /* bytes received when it broke last */
+	uint64_t skip;       /* bytes to pass by */
 	uint64_t begun_ms;
 	char digest[DIGEST_TEXT_MAX];
 };
 
 static void pull_run(struct task *task);
+static void pull_pause_over(struct timer *t);
 
 struct pull *pull_reserve(struct proxy *p)
 {
@@ -51,6 +68,7 @@ struct pull *pull_reserve(struct proxy *p)
 	pl->begun_ms = proxy_now(p);
 	list_init(&pl->node);
 	task_init(&pl->task, pull_run);
+	timer_init(&pl->pause, pull_pause_over);
 	arena_init(&pl->arena, PULL_ARENA);
 	list_push(&p->pulls, &pl->node);
 	p->pulls_count++;
@@ -63,6 +81,7 @@ void pull_drop(struct pull *pl)
 
 	assert(pl->fill.state == FILL_IDLE);
 	fetch_close(&pl->fetch);
+	loop_timer_clear(p->loop, &pl->pause);
 	loop_unwake(p->loop, &pl->task);
 	list_remove(&pl->node);
 	p->pulls_count--;
@@ -274,6 +293,102 @@ static bool pull_store_step(struct pull *pl)
 	return true;
 }
 
+/*
+ * The body broke off, or its end did not come.  The rest is asked for from the start of the chain
+ * again, token and redirect included, since links expire.
+ */
+static bool pull_broke(struct pull *pl, int err)
+{
+	struct fill *f = &pl->fill;
+
+	if (f->received >= pl->retried_at + PULL_PROGRESS)
+		pl->retries = 0;
+	if (pl->retries == PULL_RETRIES || pl->proxy->killed) {
+		pull_fail(pl, err);
+		return true;
+	}
+	log_info("fill mirror=%s digest=%s broke at=%llu retry=%u: %s", pl->mirror->conf->name,
+		 pl->digest, (unsigned long long)f->received, pl->retries + 1, err_text(err));
+	fetch_close(&pl->fetch);
+	pl->retried_at = f->received;
+	loop_timer_set(pl->proxy->loop, &pl->pause,
+		       proxy_now(pl->proxy) + ((uint64_t)PULL_PAUSE_MS << pl->retries++));
+	pl->state = PULL_PAUSE;
+	return false;
+}
+
+static void pull_pause_over(struct timer *t)
+{
+	struct pull *pl = container_of(t, struct pull, pause);
+
+	assert(pl->state == PULL_PAUSE);
+	pl->opts.from = pl->fill.received;
+	fetch_start(&pl->fetch, pl->proxy, &pl->opts);
+	pl->state = PULL_RESUME;
+}
+
+/* The rest of the same thing, from the byte that is wanted? */
+static bool pull_is_rest(const struct pull *pl)
+{
+	const struct msg *m = &pl->fetch.msg;
+	const struct fill *f = &pl->fill;
+	uint64_t from, to, total;
+
+	return m->status == 206 &&
+	       content_range_parse(msg_field(m, "Content-Range"), &from, &to, &total) &&
+	       from == f->received && to + 1 == total &&
+	       (f->size == BLOB_SIZE_UNKNOWN || total == f->size);
+}
+
+/* Upstream does not do ranges, or what is there is nothing yet: all of it again. */
+static bool pull_is_whole(const struct pull *pl)
+{
+	const struct msg *m = &pl->fetch.msg;
+
+	return m->status == 200 && (m->body != BODY_LENGTH || pl->fill.size == BLOB_SIZE_UNKNOWN ||
+				    m->body_bytes == pl->fill.size);
+}
+
+static bool pull_resume(struct pull *pl)
+{
+	if (pl->fetch.state == FETCH_FAILED)
+		return pull_broke(pl, pl->fetch.err);
+	if (!fetch_has_head(&pl->fetch))
+		return false;
+	if (pull_is_rest(pl)) {
+		pl->state = PULL_FLOW;
+		return true;
+	}
+	if (pull_is_whole(pl)) {
+		pl->skip = pl->fill.received;
+		pl->state = PULL_SKIP;
+		return true;
+	}
+	log_limited(LOG_WARN, "fill mirror=%s digest=%s not resumed: status=%d",
+		    pl->mirror->conf->name, pl->digest, pl->fetch.msg.status);
+	return pull_broke(pl, ERR_SHORT);
+}
+
+/* Nothing is compared here: the digest is taken over what came first, and decides in the end. */
+static bool pull_skip(struct pull *pl)
+{
+	struct buf scratch;
+	int n;
+
+	while (pl->skip > 0) {
+		buf_init(&scratch, pl->proxy->net.plain,
+			 pl->skip < NET_PLAIN_BYTES ? (size_t)pl->skip : NET_PLAIN_BYTES);
+		n = fetch_pull(&pl->fetch, &scratch);
+		if (n == 0)
+			return false;
+		if (n < 0)
+			return pull_broke(pl, n == ERR_EOF ? ERR_SHORT : n);
+		pl->skip -= (uint64_t)n;
+	}
+	pl->state = PULL_FLOW;
+	return true;
+}
+
 static bool pull_flow(struct pull *pl)
 {
 	size_t taken = 0;
@@ -296,10 +411,8 @@ static bool pull_flow(struct pull *pl)
 			fill_finish(&pl->fill);
 			return true;
 		}
-		if (n < 0) {
-			pull_fail(pl, n);
-			return true;
-		}
+		if (n < 0)
+			return pull_broke(pl, n);
 		taken += (size_t)n;
 		fill_added(&pl->fill, (size_t)n, blob_readers(pl->fill.blob) > 0);
 	}
@@ -336,6 +449,9 @@ static void pull_run(struct task *task)
 		case PULL_REFUSED: more = pull_refused(pl); break;
 		case PULL_MEMORY: more = pull_memory(pl); break;
 		case PULL_FLOW: more = pull_flow(pl); break;
+		case PULL_PAUSE: return;
+		case PULL_RESUME: more = pull_resume(pl); break;
+		case PULL_SKIP: more = pull_skip(pl); break;
 		case PULL_STORE: more = pull_store_step(pl); break;
 		case PULL_END: pull_end(pl); return;
 		}
@@ -349,6 +465,7 @@ void pulls_kill(struct proxy *p)
 
 		if (pl->state == PULL_END)
 			continue;
+		loop_timer_clear(p->loop, &pl->pause);
 		pull_fail(pl, ERR_KILLED);
 		loop_wake(p->loop, &pl->task);
 	}

@@ -1,4 +1,5 @@
 """The cache: one transfer for all, only verified bytes, restart, bounds, tags."""
+import contextlib
 import os
 import threading
 
@@ -80,7 +81,7 @@ def test_reads_from_a_growing_file(rig, wire, blob):
 
 
 @pytest.mark.parametrize("name", ["corrupt first byte", "corrupt last byte", "truncated but clean",
-                                  "too long", "empty", "cut", "reset"])
+                                  "too long", "empty"])
 def test_wrong_bodies_are_never_published(rig, sluice, wire, blob, name):
     """A body that is not the digest's: every client is cut off and notices, by FIN and not by a
     reset; nothing is published or left in tmp/, it is counted, and the next pull is right."""
@@ -90,9 +91,7 @@ def test_wrong_bodies_are_never_published(rig, sluice, wire, blob, name):
              "corrupt last byte": lambda: httpd.corrupt(size - 1),
              "truncated but clean": lambda: httpd.truncate(size - 1000),
              "too long": lambda: httpd.Fault(change=longer),
-             "empty": lambda: httpd.truncate(0),
-             "cut": lambda: httpd.cut(3 * MB, "fin"),
-             "reset": lambda: httpd.cut(3 * MB, "reset")}[name]()
+             "empty": lambda: httpd.truncate(0)}[name]()
     failed = sluice.metrics()["fills_failed_total"]
     gate = httpd.slow_first_byte()
     with rig.cdn.fault(fault, digest[7:]), rig.cdn.fault(gate, digest[7:]):
@@ -116,6 +115,42 @@ def test_wrong_bodies_are_never_published(rig, sluice, wire, blob, name):
 def longer(req, reply):
     reply.body = [*reply.chunks(), b"more"]
     reply.length += 4
+
+
+@pytest.mark.parametrize("how, ranges", [("fin", True), ("reset", True), ("fin", False)])
+def test_cut_fill_is_resumed(rig, sluice, wire, blob, how, ranges):
+    """An upstream that cuts the body at 3 MB, and the rest at its 3 MB: the rest is asked for by
+    Range, through a new redirect; clients see one whole body.  Where Range gets a 200, what is there
+    already is passed by."""
+    image, digest = blob
+    times = 2 if ranges else 1
+    with contextlib.ExitStack() as faults:
+        faults.enter_context(rig.cdn.fault(httpd.cut(3 * MB, how), digest[7:], times=times))
+        if not ranges:
+            faults.enter_context(rig.cdn.fault(httpd.ignore_range(), digest[7:]))
+        a = wire().ask("GET", path_of(image, digest))
+    assert (a.status, images.digest_of(a.body)) == (200, digest)
+    seen = rig.cdn.seen(digest[7:])
+    assert len(seen) == times + 1
+    assert len(rig.front.seen(digest[7:])) >= times + 1  # a redirect for each
+    if ranges and how == "fin":
+        assert [r.get("Range") for r in seen] == [None, f"bytes={3 * MB}-", f"bytes={6 * MB}-"]
+    elif ranges:  # a reset takes bytes with it that were on their way
+        assert seen[0].get("Range") is None and all(r.get("Range") for r in seen[1:])
+    wait_for(sluice.blob_file(digest).exists, 10, "the blob's file")
+
+
+def test_upstream_that_cuts_for_ever(rig, sluice, wire, blob):
+    """No byte of the body comes, however often it is asked for: clients are cut by FIN, in
+    bounded time, and nothing is published."""
+    image, digest = blob
+    failed = sluice.metrics()["fills_failed_total"]
+    with rig.cdn.fault(httpd.cut(0), digest[7:]):
+        r = Reader(wire, path_of(image, digest))
+        status, got, cut, end = r.done()
+    assert got != digest and (status >= 500 or cut) and end in ("", "fin")
+    sluice.wait_metric("fills_failed_total", failed + 1)
+    assert not sluice.blob_file(digest).exists()
 
 
 def test_wrong_manifest(rig, wire, fresh):

@@ -101,7 +101,7 @@ class Front(Server):
         blob = BLOB.match(req.path)
         if blob and req.method == "GET" and self.redirect:
             reply = self.ask(req, "HEAD")
-            if reply.status == 200:
+            if reply.status in (200, 206):
                 reply = Reply(307, [("Location", self.cdn.link(blob[2])),
                                     ("Docker-Distribution-Api-Version", "registry/2.0")])
             else:
