@@ -113,6 +113,7 @@ struct conf_mirror {
 		realms; /* the hosts that may be given the credentials: see config_realm_ok() */
 	bool private;   /* upstream, realm and redirects may be private addresses */
 	uint64_t tag_fresh_ms;
+	uint64_t stale_for_ms; /* while upstream fails */
 	uint64_t connect_timeout_ms;
 	uint64_t first_byte_timeout_ms;
 	uint64_t idle_timeout_ms; /* a body of which no byte comes */

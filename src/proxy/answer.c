@@ -116,6 +116,12 @@ static void answer_content_fields(struct xfer *x, const struct digest *d, uint8_
 	if (x->path.ref_is_digest)
 		answer_field(x, "Cache-Control", "max-age=31536000");
 	answer_field(x, "X-Cache", x->cache);
+	if (!x->stale)
+		return;
+	/* RFC 7234 5.5: 299 is "miscellaneous, persistent"; podman and containerd print it. */
+	answer_field(x, "Age", arena_printf(&x->arena, "%lld", (long long)x->stale_s));
+	answer_field(x, "Warning",
+		     "299 - \"the registry does not answer: this tag may be out of date\"");
 }
 
 static bool answer_not_modified(struct xfer *x, const struct digest *d)

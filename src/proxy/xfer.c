@@ -169,12 +169,50 @@ static enum step xfer_tag_known(struct xfer *x, const struct tag_record *r)
 {
 	x->digest = r->digest;
 	if (x->method == METHOD_HEAD && r->type > 0 && r->size > 0) {
-		x->cache = x->tag_checked ? "revalidated" : "hit";
+		x->cache = x->stale ? "stale" : x->tag_checked ? "revalidated" : "hit";
 		answer_tag_head(x, r);
 		return STEP_MORE;
 	}
 	x->state = XFER_LOOKUP;
 	return STEP_MORE;
+}
+
+/*
+ * Upstream cannot say now: 429, 5xx, no answer.  What it says, that the tag is gone or not for us
+ * (404, 401, 403), is final.
+ */
+static bool xfer_may_be_stale(const struct tagcheck *t)
+{
+	if (t->err)
+		return t->err != ERR_AUTH && t->err != ERR_REDIRECT;
+	return t->status == 429 || t->status >= 500;
+}
+
+/* The last answer that was had, if it is not too old and the manifest is still there. */
+static bool xfer_has_stale(struct xfer *x, struct tag_record *r)
+{
+	struct blob *manifest;
+
+	if (!tag_get(x->proxy->cache, x->mirror->name, x->route.repo, x->path.ref, r))
+		return false;
+	x->stale_s = time(NULL) - r->checked_s;
+	if (x->stale_s < 0 || (uint64_t)x->stale_s * 1000 > x->mirror->conf->stale_for_ms)
+		return false;
+	manifest = cache_peek(x->proxy->cache, CACHE_MANIFEST, &r->digest);
+	if (!manifest)
+		return false;
+	blob_unref(manifest);
+	x->stale = true;
+	stat_inc(&x->proxy->stats, STAT_STALE);
+	return true;
+}
+
+static void xfer_tag_refused(struct xfer *x, const struct tagcheck *t)
+{
+	if (t->status == 404 || t->status == 401 || t->status == 403)
+		tag_remove(x->proxy->cache, x->mirror->name, x->route.repo, x->path.ref);
+	answer_refused(x, t->status, t->retry_after_s,
+		       t->message[0] ? arena_dup(&x->arena, slice_of(t->message)) : "");
 }
 
 static enum step xfer_tag(struct xfer *x)
@@ -194,11 +232,12 @@ static enum step xfer_tag(struct xfer *x)
 	}
 	if (!t->done)
 		return STEP_WAIT;
+	if (xfer_may_be_stale(t) && xfer_has_stale(x, &r))
+		return xfer_tag_known(x, &r);
 	if (t->err)
 		answer_failed(x, t->err);
 	else if (t->status != 200)
-		answer_refused(x, t->status, t->retry_after_s,
-			       t->message[0] ? arena_dup(&x->arena, slice_of(t->message)) : "");
+		xfer_tag_refused(x, t);
 	else
 		return xfer_tag_known(x, &t->record);
 	return STEP_MORE;
@@ -219,6 +258,7 @@ static void xfer_hit(struct xfer *x)
 	x->type = v.type;
 	x->cache = x->joined        ? "join"
 		   : x->lookups > 0 ? "miss"
+		   : x->stale       ? "stale"
 		   : x->tag_checked ? "revalidated"
 				    : "hit";
 	answer_blob(x, v.size, v.size != BLOB_SIZE_UNKNOWN);

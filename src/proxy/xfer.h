@@ -60,6 +60,8 @@ struct xfer {
 	uint8_t type; /* manifest type */
 	struct tagwait tagwait;
 	bool tag_checked;
+	bool stale;      /* an old answer, since upstream gives none */
+	int64_t stale_s; /* how old */
 	unsigned lookups;
 	bool joined;
 	struct blob *blob; /* while looking; then the body's */

@@ -2,6 +2,7 @@
 import contextlib
 import os
 import threading
+import time
 
 import pytest
 
@@ -349,3 +350,38 @@ def test_tags_of_two_registries(rig, start, wire, fresh):
     b = wire(s).ask("GET", tag_path(fresh).replace("docker.io", "second.test"), *ACCEPT)
     assert (a.body, b.body) == (fresh.raw, fresh.raw + b" ")
     other.stop()
+
+
+@pytest.mark.parametrize("code", [429, 500, 503, None])
+def test_stale_tag(start, rig, wire, fresh, code):
+    """Upstream answers 429 or 5xx, or not at all: the tag's last answer, with Warning and Age."""
+    s = start({"mirror docker.io": {"tag_fresh": "0s", "first_byte_timeout": "500ms"}})
+    assert wire(s).ask("GET", tag_path(fresh), *ACCEPT).body == fresh.raw
+    fault = httpd.status(code) if code else httpd.slow_first_byte()
+    with rig.front.fault(fault, "/manifests/"):
+        for method in ("GET", "HEAD"):
+            a = wire(s).ask(method, tag_path(fresh), *ACCEPT)
+            assert (a.status, a.get("Docker-Content-Digest")) == (200, fresh.digest)
+            assert a.get("Warning").startswith("299 ") and int(a.get("Age")) >= 0
+    a = wire(s).ask("GET", tag_path(fresh), *ACCEPT)
+    assert a.status == 200 and a.get("Warning") is None
+
+
+@pytest.mark.parametrize("code", [401, 403, 404])
+def test_tag_that_ended(start, rig, wire, fresh, code):
+    """Upstream says that the tag is gone, or not for us: so it is, also when it then fails."""
+    s = start({"mirror docker.io": {"tag_fresh": "0s"}})
+    assert wire(s).ask("GET", tag_path(fresh), *ACCEPT).body == fresh.raw
+    with rig.front.fault(httpd.status(code), "/manifests/"):
+        assert wire(s).ask("GET", tag_path(fresh), *ACCEPT).status == code
+    with rig.front.fault(httpd.status(503), "/manifests/"):
+        assert wire(s).ask("GET", tag_path(fresh), *ACCEPT).status == 503
+
+
+def test_too_old_to_serve(start, rig, wire, fresh):
+    """stale_for = 0s: never an old answer."""
+    s = start({"mirror docker.io": {"tag_fresh": "0s", "stale_for": "0s"}})
+    assert wire(s).ask("GET", tag_path(fresh), *ACCEPT).status == 200
+    time.sleep(1.1)  # ages are whole seconds
+    with rig.front.fault(httpd.status(503), "/manifests/"):
+        assert wire(s).ask("GET", tag_path(fresh), *ACCEPT).status == 503
