@@ -16,7 +16,7 @@ _Static_assert(sizeof(wc_Sha256) <= sizeof(((struct digest_ctx *)0)->state), "st
 _Static_assert(sizeof(wc_Sha512) <= sizeof(((struct digest_ctx *)0)->state), "state too small");
 _Static_assert(_Alignof(wc_Sha256) <= 16, "state not aligned");
 _Static_assert(_Alignof(wc_Sha512) <= 16, "state not aligned");
-_Static_assert(WC_SHA512_DIGEST_SIZE <= DIGEST_BYTES_MAX, "digest too small");
+_Static_assert((int)WC_SHA512_DIGEST_SIZE <= (int)DIGEST_BYTES_MAX, "digest too small");
 
 static const struct {
 	const char *name;
