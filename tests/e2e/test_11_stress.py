@@ -102,15 +102,15 @@ class Client(threading.Thread):
         return not a.cut and self.random.random() < 0.8
 
 
-@pytest.fixture
-def stock(rig):
+@pytest.fixture(scope="module")
+def stock(shared_rig):
     """([(path, bytes) of blobs], [(path, bytes) of manifests]), none of them in a cache yet."""
     blobs, tags = [], []
     for i in range(40):
-        image = images.one_blob(rig.push, f"library/stress{i}", [20000, MB, 3 * MB][i % 3])
+        image = images.one_blob(shared_rig.push, f"library/stress{i}", [20000, MB, 3 * MB][i % 3])
         for digest in image.blobs:
             blobs.append((f"/v2/docker.io/{image.repo}/blobs/{digest}",
-                          rig.registry.blob_path(digest).read_bytes()))
+                          shared_rig.registry.blob_path(digest).read_bytes()))
         for ref in (image.tag, image.digest):
             tags.append((f"/v2/docker.io/{image.repo}/manifests/{ref}", image.raw))
     return blobs, tags
@@ -132,15 +132,16 @@ def spoil(rig, until):
             time.sleep(r.uniform(0.1, 0.4))
 
 
-def wear_out(sluice, stock):
+def wear_out(sluice, stock, seconds=ASK_S):
     """What the clients of that time have to say, once the last has gone."""
-    until = time.monotonic() + ASK_S
+    until = time.monotonic() + seconds
     context = tls_context(sluice.rig.ca.pem)
     clients = [Client(i, until, sluice, context, *stock) for i in range(CLIENTS)]
     spoil(sluice.rig, until)
     for c in clients:
         c.join(max(0.1, until + END_MAX_S - time.monotonic()))
     assert not [c for c in clients if c.is_alive()], "a client has waited in vain"
+    assert [x for c in clients for x in c.wrong] == []
     return clients
 
 
@@ -152,7 +153,6 @@ def test_stress(start, rig, stock):
     time.sleep(0.5)                 # the connection that asked for that goes
     before = held(sluice)
     clients = wear_out(sluice, stock)
-    assert [x for c in clients for x in c.wrong] == []
     assert sum(c.whole for c in clients) > 100 and sum(c.cut for c in clients) > 10
 
     wait_for(lambda: sluice.metrics()["connections"] == 0, 15, lambda: str(sluice.metrics()))
@@ -169,4 +169,13 @@ def test_stress(start, rig, stock):
     assert m["cache_blobs"] <= len(stock[0]) + len(stock[1])
     assert not list((sluice.cache / "tmp").iterdir())
     sluice.stop()
+    assert "bug at" not in sluice.process.log.read_text(errors="replace")
+
+
+def test_sigterm_under_stress(start, rig, stock):
+    """SIGTERM in the middle of it: it ends in order, and nobody gets what is not so."""
+    sluice = start()
+    threading.Timer(2, sluice.term).start()
+    wear_out(sluice, stock, 3)
+    assert sluice.process.wait(35) == 0
     assert "bug at" not in sluice.process.log.read_text(errors="replace")
