@@ -119,7 +119,7 @@ const struct schema_key schema_keys[] = {
 	  .help = "how long a tag's answer is used without asking upstream" },
 	{ MIRROR(stale_for_ms), .key = "stale_for", .type = VALUE_MS,
 	  RANGE(0, 365 * DAY), .by_default = "7d", .reloadable = true,
-	  .help = "how old a tag's answer may be to serve it while upstream gives 429, 5xx or none" },
+	  .help = "how old a tag's answer may be to serve it while upstream gives none" },
 	{ MIRROR(connect_timeout_ms), .key = "connect_timeout", .type = VALUE_MS,
 	  RANGE(100, HOUR), .by_default = "10s", .reloadable = true,
 	  .help = "time to connect to upstream, TLS included" },
