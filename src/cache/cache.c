@@ -231,8 +231,10 @@ static void house_work(struct job *job)
 			scan_run(c);
 		if (due & HOUSE_TAGS)
 			tag_files_save(c);
-		if (due & HOUSE_TOUCH)
+		if (due & HOUSE_TOUCH) {
+			store_tmp_empty(&c->store, CACHE_ORPHAN_S);
 			evict_touch(c);
+		}
 		if (due & (HOUSE_EVICT | HOUSE_SCAN))
 			evict_run(c);
 	}

@@ -10,6 +10,7 @@
 #include "cache/tag_private.h"
 
 enum {
+	CACHE_ORPHAN_S = 60, /* a temporary file without an owner goes when it is so old */
 	CACHE_TICK_S =
 		10, /* between looks at free space and times of use, while there is traffic */
 	CACHE_TOUCH_S = 3600,       /* a file's time of last use is written at most this often */

@@ -8,6 +8,7 @@
 #include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -71,8 +72,15 @@ static int store_open_folder(int dir_fd, const char *path)
 	return fd < 0 ? -errno : fd;
 }
 
-/* Files whose lock is free belong to nobody: their process is gone. */
-static void store_tmp_empty(const struct store *s)
+/* Not touched for so long: no fill that is just about to take the lock of its new file. */
+static bool is_older(int fd, unsigned age_s)
+{
+	struct stat st;
+
+	return age_s == 0 || (fstat(fd, &st) == 0 && st.st_mtime + age_s < time(NULL));
+}
+
+void store_tmp_empty(const struct store *s, unsigned age_s)
 {
 	DIR *dir = store_list(s, "tmp");
 	struct dirent *e;
@@ -85,7 +93,7 @@ static void store_tmp_empty(const struct store *s)
 		fd = openat(s->tmp_fd, e->d_name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 		if (fd < 0)
 			continue;
-		if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+		if (is_older(fd, age_s) && flock(fd, LOCK_EX | LOCK_NB) == 0)
 			unlinkat(s->tmp_fd, e->d_name, 0);
 		close(fd);
 	}
@@ -127,7 +135,7 @@ static int store_make_all(struct store *s, char *err, size_t err_len)
 	if (s->tmp_fd < 0)
 		return store_say(err, err_len, s->tmp_fd, path, "cannot open",
 				 store_fix(s->tmp_fd));
-	store_tmp_empty(s);
+	store_tmp_empty(s, 0);
 	code = store_try_write(s);
 	if (code < 0)
 		return store_say(err, err_len, code, path, "cannot write a file in it",

@@ -67,6 +67,12 @@ void store_tmp_remove(const struct store *s, const char *name);
 /* On a helper: these wait for the disk.  0 or -errno. */
 int store_publish(const struct store *s, int fd, const char *tmp_name, const char *path) must_check;
 int store_remove(const struct store *s, const char *path);
+/*
+ * Removes temporary files whose lock is free: their process is gone.  <age_s>: only if they were
+ * not written for so long; 0 at start, when nothing is filled yet.  A killed process may hold its
+ * locks for a moment longer than it lives, since io_uring closes files late: so it is done again.
+ */
+void store_tmp_empty(const struct store *s, unsigned age_s);
 /* When the blob was used last is kept as the file's access time. */
 int store_touch(const struct store *s, const char *path, uint32_t used_s);
 /* Makes the folders above <path>, which must lie under the root. */

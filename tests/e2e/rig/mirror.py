@@ -9,7 +9,7 @@ import shlex
 import signal
 import subprocess
 
-from .proc import Process, free_port, wait_for
+from .proc import Process, free_ports, wait_for
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 BINARY = pathlib.Path(os.environ.get("SLUICE", ROOT / "build/sluice")).absolute()
@@ -58,7 +58,7 @@ class Sluice:
     def __init__(self, rig, folder, config=None, start=True):
         self.rig, self.dir = rig, pathlib.Path(folder)
         self.dir.mkdir(parents=True, exist_ok=True)
-        self.ports = {k: free_port() for k in ("https", "http", "plain", "admin")}
+        self.ports = dict(zip(("https", "http", "plain", "admin"), free_ports(4)))
         self.acme = self.dir / "acme"
         self.cache = self.dir / "cache"
         self.access_path = self.dir / "access.log"

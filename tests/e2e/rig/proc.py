@@ -1,4 +1,5 @@
 """Processes that a test starts and ends, free ports, and waiting with a bound."""
+import contextlib
 import os
 import pathlib
 import signal
@@ -9,11 +10,18 @@ import time
 DIE_WITH_US = ["setpriv", "--pdeathsig", "KILL", "--"]
 
 
+def free_ports(count, address="127.0.0.1"):
+    """All different: they are held together until each is known."""
+    with contextlib.ExitStack() as held:
+        found = [held.enter_context(socket.socket()) for _ in range(count)]
+        for s in found:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            s.bind((address, 0))
+        return [s.getsockname()[1] for s in found]
+
+
 def free_port(address="127.0.0.1"):
-    with socket.socket() as s:
-        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        s.bind((address, 0))
-        return s.getsockname()[1]
+    return free_ports(1, address)[0]
 
 
 def wait_for(ready, seconds, why="", pause=0.02):
