@@ -29,8 +29,10 @@ BUILD_PKGS := build-essential pkg-config liburing-dev libinih-dev libc-ares-dev 
               autoconf automake libtool dpkg-dev debian-archive-keyring ca-certificates \
               xz-utils util-linux
 CHECK_PKGS := python3 git
+# A package of its own from Debian 13 on.
+DOCKER_CLI := $(shell . /etc/os-release; [ "$${VERSION_ID:-0}" -ge 13 ] 2>/dev/null && echo docker-cli)
 TEST_PKGS  := $(CHECK_PKGS) clang-format python3-pytest curl openssl docker-registry skopeo podman \
-              containerd docker.io zstd
+              containerd docker.io $(DOCKER_CLI) zstd
 DEMO_PKGS  := python3 curl openssl docker-registry skopeo busybox-static
 RUN_PKGS   := openssl ca-certificates
 FUZZ_PKGS  := clang libclang-rt-14-dev|libclang-rt-19-dev
