@@ -580,6 +580,38 @@ int fetch_pull(struct fetch *f, struct buf *into)
 	return n;
 }
 
+/* Grows by doubling up to <max>; 0 or an error. */
+static int grow(struct buf *b, size_t max)
+{
+	size_t cap = b->cap ? b->cap * 2 : 16 * 1024;
+	char *mem;
+
+	if (buf_room(b) > 0)
+		return 0;
+	if (b->cap >= max)
+		return ERR_LONG;
+	if (cap > max)
+		cap = max;
+	mem = realloc(b->mem, cap);
+	if (!mem)
+		return -ENOMEM;
+	b->mem = mem;
+	b->cap = cap;
+	return 0;
+}
+
+int fetch_pull_all(struct fetch *f, struct buf *body, size_t max)
+{
+	int n;
+
+	do {
+		n = grow(body, max);
+		if (n == 0)
+			n = fetch_pull(f, body);
+	} while (n > 0);
+	return n;
+}
+
 void fetch_close(struct fetch *f)
 {
 	if (f->state == FETCH_IDLE)

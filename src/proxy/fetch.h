@@ -91,6 +91,11 @@ static inline bool fetch_has_head(const struct fetch *f)
  * complete; else error.
  */
 int fetch_pull(struct fetch *f, struct buf *into) must_check;
+/*
+ * The whole body into memory: <body> grows by realloc up to <max> bytes.  0: more to come, the
+ * owner will be woken; ERR_EOF: complete; ERR_LONG: longer; else error.  The caller frees.
+ */
+int fetch_pull_all(struct fetch *f, struct buf *body, size_t max) must_check;
 /* Legal in every state; synchronous: the connection closes by itself. */
 void fetch_close(struct fetch *f);
 /* Seconds from Retry-After (a number or a date), 0 if none. */

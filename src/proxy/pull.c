@@ -157,39 +157,6 @@ static bool pull_disk(struct pull *pl)
 	}
 }
 
-/* Grows by doubling up to <max>; 0 or an error. */
-static int body_grow(struct buf *b, size_t max)
-{
-	size_t cap = b->cap ? b->cap * 2 : 16 * 1024;
-	char *mem;
-
-	if (buf_room(b) > 0)
-		return 0;
-	if (b->cap >= max)
-		return ERR_LONG;
-	if (cap > max)
-		cap = max;
-	mem = realloc(b->mem, cap);
-	if (!mem)
-		return -ENOMEM;
-	b->mem = mem;
-	b->cap = cap;
-	return 0;
-}
-
-/* All of the body into memory: 0 wait, ERR_EOF complete, else an error. */
-static int pull_body(struct pull *pl, size_t max)
-{
-	int n;
-
-	do {
-		n = body_grow(&pl->body, max);
-		if (n == 0)
-			n = fetch_pull(&pl->fetch, &pl->body);
-	} while (n > 0);
-	return n;
-}
-
 static bool pull_head(struct pull *pl)
 {
 	const struct msg *m = &pl->fetch.msg;
@@ -225,7 +192,7 @@ static bool pull_refused(struct pull *pl)
 	struct blob_failure why = { .status = pl->fetch.msg.status,
 				    .retry_after_s = fetch_retry_after_s(&pl->fetch) };
 	struct slice text;
-	int n = pull_body(pl, ERROR_BODY_MAX);
+	int n = fetch_pull_all(&pl->fetch, &pl->body, ERROR_BODY_MAX);
 
 	if (n == 0)
 		return false;
@@ -241,7 +208,7 @@ static bool pull_refused(struct pull *pl)
 
 static bool pull_memory(struct pull *pl)
 {
-	int n = pull_body(pl, MANIFEST_MAX);
+	int n = fetch_pull_all(&pl->fetch, &pl->body, MANIFEST_MAX);
 	int type;
 
 	if (n == 0)

@@ -143,28 +143,11 @@ static void tagcheck_get(struct tagcheck *t)
 	fetch_start(&t->fetch, t->proxy, &t->opts);
 }
 
-/* 0: more to come; ERR_EOF: all is in t->body; else an error. */
-static int tagcheck_read(struct tagcheck *t, size_t max)
-{
-	int n;
-
-	do {
-		if (!t->body.mem) {
-			t->body.mem = malloc(max);
-			if (!t->body.mem)
-				return -ENOMEM;
-			buf_init(&t->body, t->body.mem, max);
-		}
-		n = buf_room(&t->body) ? fetch_pull(&t->fetch, &t->body) : ERR_LONG;
-	} while (n > 0);
-	return n;
-}
-
 static void tagcheck_refused(struct tagcheck *t)
 {
 	struct slice text;
 
-	if (tagcheck_read(t, ERROR_BODY_MAX) == 0)
+	if (fetch_pull_all(&t->fetch, &t->body, ERROR_BODY_MAX) == 0)
 		return;
 	text = oci_error_message(&t->arena, buf_data(&t->body));
 	snprintf(t->message, sizeof(t->message), "%.*s", SLICE_FMT(text));
@@ -181,7 +164,7 @@ static void tagcheck_body(struct tagcheck *t)
 	struct blob *blob;
 	struct pull *pl;
 	int type;
-	int n = tagcheck_read(t, MANIFEST_MAX);
+	int n = fetch_pull_all(&t->fetch, &t->body, MANIFEST_MAX);
 
 	if (n == 0)
 		return;

@@ -414,24 +414,6 @@ static bool xfer_relay_start(struct xfer *x)
 	return true;
 }
 
-/* Grows by doubling; 0 or an error. */
-static int relayed_grow(struct buf *b)
-{
-	size_t cap = b->cap ? b->cap * 2 : 16 * 1024;
-	char *mem;
-
-	if (buf_room(b) > 0)
-		return 0;
-	if (cap > LIST_MAX)
-		return ERR_LONG;
-	mem = realloc(b->mem, cap);
-	if (!mem)
-		return -ENOMEM;
-	b->mem = mem;
-	b->cap = cap;
-	return 0;
-}
-
 static enum step xfer_relay(struct xfer *x)
 {
 	int n;
@@ -446,11 +428,7 @@ static enum step xfer_relay(struct xfer *x)
 	}
 	if (!fetch_has_head(&x->fetch))
 		return STEP_WAIT;
-	do {
-		n = relayed_grow(&x->relayed);
-		if (n == 0)
-			n = fetch_pull(&x->fetch, &x->relayed);
-	} while (n > 0);
+	n = fetch_pull_all(&x->fetch, &x->relayed, LIST_MAX);
 	if (n == 0)
 		return STEP_WAIT;
 	if (n == ERR_EOF)
