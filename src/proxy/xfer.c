@@ -264,13 +264,17 @@ static void xfer_hit(struct xfer *x)
 	answer_blob(x, v.size, v.size != BLOB_SIZE_UNKNOWN);
 }
 
-/* All of it is there and right, though its file may not have its name yet. */
+/*
+ * All of it is there and right, though its file may not have its name yet.  An empty one has no
+ * last byte that would be kept back until then: only READY says that it is right.
+ */
 static bool xfer_is_verified(const struct xfer *x)
 {
 	struct blob_view v;
 
 	blob_look(x->blob, &v);
-	return v.state == BLOB_READY || (v.size != BLOB_SIZE_UNKNOWN && v.avail == v.size);
+	return v.state == BLOB_READY ||
+	       (v.size != BLOB_SIZE_UNKNOWN && v.size > 0 && v.avail == v.size);
 }
 
 /* It came between the look and the question. */
@@ -362,7 +366,7 @@ static enum step xfer_fill(struct xfer *x)
 		if (v.state == BLOB_FAILED)
 			return xfer_fill_failed(x);
 		if (xfer_is_verified(x) ||
-		    (v.state == BLOB_FILLING && xfer_kind(x) == CACHE_BLOB)) {
+		    (v.state == BLOB_FILLING && v.size > 0 && xfer_kind(x) == CACHE_BLOB)) {
 			xfer_hit(x);
 			return STEP_MORE;
 		}
