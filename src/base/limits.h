@@ -31,7 +31,6 @@ enum {
 	TLS_HELLO_MAX = 16384,
 
 	/* I/O buffers. */
-	IO_SMALL = 18 * 1024,    /* one TLS record and its overhead */
 	IO_CHUNK = 128 * 1024,   /* reads from the cache, one turn of a transfer */
 	FILL_CHUNK = 256 * 1024, /* writes to the cache: fewer, larger io-wq trips */
 

@@ -123,7 +123,7 @@ static bool client_borrow_buf(struct client *c)
 	mem = pool_get(&c->proxy->head_pool);
 	if (!mem)
 		return false;
-	buf_init(&c->in, mem, HTTP_HEAD_MAX + TLS_PLAIN_MAX);
+	buf_init(&c->in, mem, HEAD_BUF_BYTES);
 	return true;
 }
 
@@ -139,9 +139,7 @@ static bool client_get_xfer(struct client *c)
 {
 	c->xfer = pool_get(&c->proxy->xfer_pool);
 	c->end = NULL;
-	c->head = NULL;
-	c->head_len = c->head_sent = 0;
-	c->chunked = c->body_done = false;
+	c->head_made = c->chunked = c->body_done = false;
 	return c->xfer != NULL;
 }
 
@@ -229,17 +227,19 @@ static size_t put(char *at, size_t room, const char *name, const char *value)
 	return (size_t)n < room ? (size_t)n : 0;
 }
 
-/* Fields are few and short; a head that would not fit loses fields, never its form. */
-static bool client_make_head(struct client *c)
+/*
+ * Into the slab, just before it is sent; returns its length.  Fields are few and short; a head that
+ * would not fit loses fields, never its form.
+ */
+static size_t client_make_head(struct client *c, char *h)
 {
 	enum { HEAD_ROOM = 16 * 1024 };
 	struct xfer *x = c->xfer;
-	char *h = arena_alloc(&x->arena, HEAD_ROOM);
 	char date[32], number[24];
 	size_t n;
 
-	if (!h)
-		return false;
+	_Static_assert((int)HEAD_ROOM < (int)NET_PLAIN_BYTES,
+		       "a head and some of its body fit the slab");
 	http_format_date(time(NULL), date);
 	n = (size_t)snprintf(h, HEAD_ROOM, "HTTP/1.1 %d %s\r\nDate: %s\r\n", x->status,
 			     http_reason(x->status), date);
@@ -259,9 +259,8 @@ static bool client_make_head(struct client *c)
 	else if (x->minor == 0)
 		n += put(h + n, HEAD_ROOM - n, "Connection", "keep-alive");
 	memcpy(h + n, "\r\n", 2);
-	c->head = h;
-	c->head_len = n + 2;
-	return true;
+	c->head_made = true;
+	return n + 2;
 }
 
 static void client_count(struct client *c)
@@ -283,8 +282,6 @@ static enum step client_xfer(struct client *c)
 		return STEP_WAIT;
 	if (c->xfer->close || c->proxy->draining)
 		c->keep = false;
-	if (!client_make_head(c))
-		return client_kill(c, false, "no_memory");
 	if (c->kind != LISTEN_ADMIN)
 		client_count(c);
 	c->body_done = !client_has_body(c);
@@ -322,13 +319,9 @@ static int client_compose(struct client *c, char *at, size_t room)
 static int client_send_slab(struct client *c)
 {
 	char *slab = c->proxy->net.plain;
-	size_t len = c->head_len - c->head_sent;
+	size_t len = c->head_made ? 0 : client_make_head(c, slab);
 	int n = BODY_WAIT;
 
-	if (len > NET_PLAIN_BYTES)
-		len = NET_PLAIN_BYTES;
-	if (len)
-		memcpy(slab, c->head + c->head_sent, len);
 	while (!c->body_done && NET_PLAIN_BYTES - len > CHUNK_HEAD + CHUNK_TAIL) {
 		n = client_compose(c, slab + len, NET_PLAIN_BYTES - len);
 		if (n <= 0)
@@ -341,7 +334,6 @@ static int client_send_slab(struct client *c)
 	}
 	if (len == 0)
 		return 0;
-	c->head_sent = c->head_len;
 	n = stream_send(&c->stream, (struct slice){ slab, len }, false);
 	assert(n < 0 || (size_t)n == len);
 	return n;
@@ -355,8 +347,8 @@ static int client_send_file(struct client *c)
 	size_t len;
 	int fd, n;
 
-	if (c->head_sent < c->head_len || c->chunked || c->body_done ||
-	    !stream_takes_files(&c->stream) || !body_file(b, &fd, &off, &len))
+	if (!c->head_made || c->chunked || c->body_done || !stream_takes_files(&c->stream) ||
+	    !body_file(b, &fd, &off, &len))
 		return -EAGAIN;
 	n = stream_send_file(&c->stream, fd, off, len);
 	if (n > 0)
@@ -369,7 +361,7 @@ static enum step client_send(struct client *c)
 	size_t sent = 0;
 	int n;
 
-	while (c->head_sent < c->head_len || !c->body_done) {
+	while (!c->head_made || !c->body_done) {
 		if (c->stream.err)
 			return client_kill(c, false, "client_gone");
 		if (!stream_writable(&c->stream))
@@ -420,7 +412,7 @@ static void client_log(struct client *c)
 		.method = x->method_text,
 		.target = x->target,
 		.minor = x->minor,
-		.status = c->head ? x->status : 499,
+		.status = x->state == XFER_ANSWER ? x->status : 499,
 		.bytes = x->body.total,
 		.ms = proxy_now(c->proxy) - x->begun_ms,
 		.cache = x->cache ? x->cache : "-",
@@ -446,7 +438,6 @@ static enum step client_finish(struct client *c)
 	c->logged = false;
 	pool_put(&c->proxy->xfer_pool, c->xfer);
 	c->xfer = NULL;
-	c->head = NULL;
 	if (c->stream.state != STREAM_OPEN) {
 		c->state = CLIENT_CLOSING;
 		return STEP_MORE;

@@ -35,10 +35,8 @@ struct client {
 	enum listener_kind kind;
 	struct buf in;     /* from head_pool while something is in it */
 	struct xfer *xfer; /* from xfer_pool while a request is served */
-	char *head;        /* of the answer; in the xfer's arena */
-	size_t head_len;
-	size_t head_sent;
-	bool keep; /* another request may follow */
+	bool head_made;    /* it is in the slab or beyond */
+	bool keep;         /* another request may follow */
 	bool chunked;
 	bool body_done;
 	bool logged;     /* the xfer being finished */

@@ -555,7 +555,6 @@ int fetch_pull(struct fetch *f, struct buf *into)
 	assert(buf_room(into) > 0);
 	n = fetch_pull_some(f, into);
 	if (n > 0) {
-		f->body_bytes += (uint64_t)n;
 		if (!f->o.place)
 			stat_add(&f->proxy->stats, STAT_BYTES_UP, n);
 		loop_timer_clear(f->proxy->loop, &f->timer);

@@ -74,9 +74,8 @@ struct fetch {
 	size_t request_sent;
 	struct msg msg; /* slices into the arena */
 	struct h1_body body;
-	uint64_t body_bytes; /* pulled */
-	bool whole;          /* the framing said that the body is complete */
-	bool over;           /* bytes beyond the body came: not reusable */
+	bool whole; /* the framing said that the body is complete */
+	bool over;  /* bytes beyond the body came: not reusable */
 };
 
 /* <f> may be the owner's memory, zeroed or fetch_close()d before. */

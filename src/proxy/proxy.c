@@ -51,8 +51,7 @@ static void proxy_pools(struct proxy *p)
 	pool_init(&p->client_pool, "client", sizeof(struct client), clients, KEPT_SMALL);
 	pool_init(&p->xfer_pool, "xfer", sizeof(struct xfer), clients, KEPT_SMALL);
 	pool_init(&p->upconn_pool, "upconn", sizeof(struct upconn), UPCONNS_MAX, KEPT_LARGE);
-	pool_init(&p->head_pool, "head", HTTP_HEAD_MAX + TLS_PLAIN_MAX, clients + UPCONNS_MAX,
-		  KEPT_LARGE);
+	pool_init(&p->head_pool, "head", HEAD_BUF_BYTES, clients + UPCONNS_MAX, KEPT_LARGE);
 	pool_init(&p->cold_pool, "cold", IO_CHUNK, clients, KEPT_LARGE);
 }
 

@@ -38,6 +38,8 @@ enum {
 	/* One request's memory: head, answer, HTTP_RANGES_MAX ranges with their part headers. */
 	XFER_ARENA = 1024 * 1024,
 	FETCH_ARENA = 256 * 1024,
+	/* The longest head but one byte, and room for the record that brings the rest. */
+	HEAD_BUF_BYTES = HTTP_HEAD_MAX + TLS_PLAIN_MAX,
 	UPCONN_IDLE_MS = 50 * 1000, /* below the 60 s at which most servers close */
 };
 
@@ -46,7 +48,7 @@ enum listener_kind { LISTEN_HTTPS, LISTEN_HTTP, LISTEN_PLAIN, LISTEN_ADMIN };
 /* What one [mirror] is to one worker. */
 struct mirror {
 	const struct conf_mirror *conf;
-	struct tls_client *tls; /* trust roots; NULL: plain upstream only */
+	struct tls_client *tls; /* trust roots */
 	struct slice name;
 	/* What the upstream's last challenge said, so that a new scope costs no 401. */
 	char *realm;
@@ -103,7 +105,7 @@ struct proxy {
 	struct pool client_pool;
 	struct pool xfer_pool;
 	struct pool upconn_pool;
-	struct pool head_pool; /* request and response heads being read: HTTP_HEAD_MAX */
+	struct pool head_pool; /* request and response heads being read: HEAD_BUF_BYTES */
 	struct pool cold_pool; /* reads that had to wait for the disk: IO_CHUNK */
 
 	struct mail drain_mail;

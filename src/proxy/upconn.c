@@ -35,7 +35,7 @@ static bool upconn_borrow_buf(struct upconn *u)
 
 	if (!mem)
 		return false;
-	buf_init(&u->in, mem, HTTP_HEAD_MAX + TLS_PLAIN_MAX);
+	buf_init(&u->in, mem, HEAD_BUF_BYTES);
 	return true;
 }
 
