@@ -75,6 +75,12 @@ def fresh(rig, request):
     return images.small(rig.push, "library/fresh", tag_of(request))
 
 
+@pytest.fixture
+def alone(rig, request):
+    """The same in a repository of its own, for which no worker has a token yet."""
+    return images.small(rig.push, "library/" + tag_of(request))
+
+
 def tag_of(request):
     """Of this test and these parameters alone, and a legal tag and repository name."""
     name = request.node.name.lower()

@@ -6,7 +6,6 @@ import threading
 
 import pytest
 
-from conftest import tag_of
 from rig import httpd, images, tokens
 from rig.clients import Mirror, Skopeo
 from rig.httpd import Reply
@@ -38,9 +37,9 @@ def layer(fresh):
 
 
 @pytest.fixture
-def fresh(rig, request):
-    """An image in a repository of its own: a token of its own is needed, too."""
-    return images.small(rig.push, "library/" + tag_of(request))
+def fresh(alone):
+    """Here a token of its own is needed for each."""
+    return alone
 
 
 # Tokens.
