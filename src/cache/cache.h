@@ -93,7 +93,7 @@ struct blob_failure {
 	int err;    /* negative; 0 when upstream answered with a status */
 	int status; /* upstream's HTTP status, 0 if none */
 	unsigned retry_after_s;
-	char message[200]; /* for the client, "" if none */
+	char message[520]; /* for the client, "" if none */
 };
 
 #define BLOB_SIZE_UNKNOWN UINT64_MAX

@@ -66,27 +66,6 @@ void answer_error(struct xfer *x, int status, const char *code, struct slice mes
 		x->cache = "local";
 }
 
-void answer_refused(struct xfer *x, int status, unsigned retry_after_s, const char *message)
-{
-	const char *code;
-
-	if (status < 400 || status > 599) {
-		log_limited(LOG_WARN, "upstream mirror=%s status=%d not understood",
-			    x->mirror->conf->name, status);
-		status = 502;
-	}
-	code = oci_code_of(status, x->path.verb);
-	if (!message[0])
-		message = arena_printf(&x->arena, "upstream %s answered %d",
-				       x->mirror->conf->upstream.host, status);
-	x->cache = "pass";
-	answer_error(x, status, code, slice_of(message));
-	if (status == 429 || (status == 503 && retry_after_s))
-		answer_field(x, "Retry-After",
-			     arena_printf(&x->arena, "%u",
-					  retry_after_s ? retry_after_s : RETRY_AFTER_S));
-}
-
 void answer_failed(struct xfer *x, int err)
 {
 	int status = err == -ETIMEDOUT || err == ERR_DNS_TIMEOUT ? 504
@@ -100,6 +79,34 @@ void answer_failed(struct xfer *x, int err)
 	answer_error(x, status, oci_code_of(status, x->path.verb), slice_of(why));
 	if (status == 503)
 		answer_field(x, "Retry-After", "5");
+}
+
+static void answer_refused(struct xfer *x, const struct blob_failure *why)
+{
+	bool is_error = why->status >= 400 && why->status <= 599;
+	int status = is_error ? why->status : 502;
+	const char *said = why->message;
+
+	if (!is_error)
+		log_limited(LOG_WARN, "upstream mirror=%s status=%d not understood",
+			    x->mirror->conf->name, why->status);
+	if (!said[0])
+		said = arena_printf(&x->arena, "upstream %s answered %d",
+				    x->mirror->conf->upstream.host, status);
+	x->cache = "pass";
+	answer_error(x, status, oci_code_of(status, x->path.verb), slice_of(said));
+	if (status == 429 || (status == 503 && why->retry_after_s))
+		answer_field(x, "Retry-After",
+			     arena_printf(&x->arena, "%u",
+					  why->retry_after_s ? why->retry_after_s : RETRY_AFTER_S));
+}
+
+void answer_failure(struct xfer *x, const struct blob_failure *why)
+{
+	if (why->status)
+		answer_refused(x, why);
+	else
+		answer_failed(x, why->err);
 }
 
 /* ---- blobs and manifests ---- */
@@ -323,13 +330,6 @@ void answer_relayed(struct xfer *x)
 	uint64_t length;
 
 	x->cache = "pass";
-	if (m->status != 200) {
-		struct slice said = oci_error_message(&x->arena, text);
-
-		answer_refused(x, m->status, fetch_retry_after_s(&x->fetch),
-			       said.len ? arena_dup(&x->arena, said) : "");
-		return;
-	}
 	answer_begin(x, 200);
 	answer_copy(x, "Content-Type");
 	answer_copy(x, "OCI-Filters-Applied");

@@ -9,13 +9,13 @@ void answer_field(struct xfer *x, const char *name, const char *value);
 void answer_text(struct xfer *x, int status, const char *type, const char *text);
 /* An OCI error; <message> may come from outside. */
 void answer_error(struct xfer *x, int status, const char *code, struct slice message);
-/* Upstream's refusal: its status kept, what is no error of the client's mapped to 502. */
-void answer_refused(struct xfer *x, int status, unsigned retry_after_s, const char *message);
 /* No answer from upstream at all. */
 void answer_failed(struct xfer *x, int err);
+/* Upstream's refusal: its status is kept, but for one that is no error (502); else its failure. */
+void answer_failure(struct xfer *x, const struct blob_failure *why);
 /* GET or HEAD of what x->blob holds (its size may be unknown). */
 void answer_blob(struct xfer *x, uint64_t size, bool known);
 /* HEAD of a manifest that a tag record tells of. */
 void answer_tag_head(struct xfer *x, const struct tag_record *r);
-/* What a relay's fetch brought. */
+/* What a relay's fetch brought with status 200. */
 void answer_relayed(struct xfer *x);

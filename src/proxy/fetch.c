@@ -2,6 +2,7 @@
 #include "proxy/fetch.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -9,6 +10,7 @@
 #include "base/log.h"
 #include "base/version.h"
 #include "http/challenge.h"
+#include "proxy/oci.h"
 #include "proxy/token.h"
 
 enum step { STEP_MORE, STEP_WAIT };
@@ -611,21 +613,8 @@ int fetch_pull_all(struct fetch *f, struct buf *body, size_t max)
 	return n;
 }
 
-void fetch_close(struct fetch *f)
-{
-	if (f->state == FETCH_IDLE)
-		return;
-	loop_timer_clear(f->proxy->loop, &f->timer);
-	loop_unwake(f->proxy->loop, &f->task);
-	fetch_drop_token(f, false);
-	if (f->conn)
-		upconn_put(f->conn, false);
-	f->conn = NULL;
-	arena_fini(&f->arena);
-	f->state = FETCH_IDLE;
-}
-
-unsigned fetch_retry_after_s(const struct fetch *f)
+/* Seconds from Retry-After (a number or a date), 0 if none. */
+static unsigned retry_after_s(const struct fetch *f)
 {
 	struct slice value = msg_field(&f->msg, "Retry-After");
 	char text[64];
@@ -643,4 +632,30 @@ unsigned fetch_retry_after_s(const struct fetch *f)
 		return 0;
 	at = timegm(&tm) - time(NULL);
 	return at <= 0 ? 0 : at > 86400 ? 86400 : (unsigned)at;
+}
+
+bool fetch_refusal(struct fetch *f, struct buf *body, struct blob_failure *why)
+{
+	struct slice text;
+
+	if (fetch_pull_all(f, body, ERROR_BODY_MAX) == 0)
+		return false;
+	text = oci_error_message(&f->arena, buf_data(body));
+	*why = (struct blob_failure){ .status = f->msg.status, .retry_after_s = retry_after_s(f) };
+	snprintf(why->message, sizeof(why->message), "%.*s", SLICE_FMT(text));
+	return true;
+}
+
+void fetch_close(struct fetch *f)
+{
+	if (f->state == FETCH_IDLE)
+		return;
+	loop_timer_clear(f->proxy->loop, &f->timer);
+	loop_unwake(f->proxy->loop, &f->task);
+	fetch_drop_token(f, false);
+	if (f->conn)
+		upconn_put(f->conn, false);
+	f->conn = NULL;
+	arena_fini(&f->arena);
+	f->state = FETCH_IDLE;
 }

@@ -95,7 +95,10 @@ int fetch_pull(struct fetch *f, struct buf *into) must_check;
  * owner will be woken; ERR_EOF: complete; ERR_LONG: longer; else error.  The caller frees.
  */
 int fetch_pull_all(struct fetch *f, struct buf *body, size_t max) must_check;
+/*
+ * An answer that is not what was asked for: its status, Retry-After and, from its body (borrowed
+ * memory for reading it), upstream's own words.  False: more to come, the owner will be woken.
+ */
+bool fetch_refusal(struct fetch *f, struct buf *body, struct blob_failure *why) must_check;
 /* Legal in every state; synchronous: the connection closes by itself. */
 void fetch_close(struct fetch *f);
-/* Seconds from Retry-After (a number or a date), 0 if none. */
-unsigned fetch_retry_after_s(const struct fetch *f);

@@ -412,6 +412,18 @@ static size_t json_escape(struct slice s, char *out)
 	return n;
 }
 
+int oci_manifest_type(struct slice content_type, struct slice json)
+{
+	int type = oci_type_of(content_type);
+
+	return type > 0 ? type : oci_type_of_json(json.ptr, json.len);
+}
+
+char *oci_pull_scope(struct arena *a, struct slice repo)
+{
+	return arena_printf(a, "repository:%.*s:pull", SLICE_FMT(repo));
+}
+
 char *oci_error_json(struct arena *a, const char *code, struct slice message, struct slice detail)
 {
 	char *m = arena_alloc(a, 2 * message.len + 1);

@@ -64,6 +64,11 @@ int oci_type_of(struct slice content_type);
  */
 int oci_type_of_json(const char *json, size_t len);
 
+/* What upstream calls it, if that is a manifest's type, else what it is; -1: no manifest. */
+int oci_manifest_type(struct slice content_type, struct slice json);
+/* "repository:NAME:pull", the scope of a token for one repository; NULL: no memory. */
+char *oci_pull_scope(struct arena *a, struct slice repo) must_check;
+
 /* {"errors":[{"code":..,"message":..,"detail":..}]}; detail may be none.  NULL: no memory. */
 char *oci_error_json(struct arena *a, const char *code, struct slice message,
 		     struct slice detail) must_check;

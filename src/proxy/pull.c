@@ -2,7 +2,6 @@
 #include "proxy/pull.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/err.h"
@@ -117,7 +116,7 @@ void pull_start(struct pull *pl, struct mirror *m, struct slice repo, enum cache
 		.owner = &pl->task,
 		.target = arena_printf(&pl->arena, "/v2/%.*s/%s/%s", SLICE_FMT(repo),
 				       kind == CACHE_BLOB ? "blobs" : "manifests", pl->digest),
-		.scope = arena_printf(&pl->arena, "repository:%.*s:pull", SLICE_FMT(repo)),
+		.scope = oci_pull_scope(&pl->arena, repo),
 		.accept = kind == CACHE_BLOB ? NULL : oci_accept_manifests,
 	};
 	fill_begin(&pl->fill, p->cache, blob, p->loop, &p->stats, &pl->task);
@@ -189,15 +188,10 @@ static bool pull_head(struct pull *pl)
 /* Upstream's own words go to the client with its status. */
 static bool pull_refused(struct pull *pl)
 {
-	struct blob_failure why = { .status = pl->fetch.msg.status,
-				    .retry_after_s = fetch_retry_after_s(&pl->fetch) };
-	struct slice text;
-	int n = fetch_pull_all(&pl->fetch, &pl->body, ERROR_BODY_MAX);
+	struct blob_failure why;
 
-	if (n == 0)
+	if (!fetch_refusal(&pl->fetch, &pl->body, &why))
 		return false;
-	text = oci_error_message(&pl->arena, buf_data(&pl->body));
-	snprintf(why.message, sizeof(why.message), "%.*s", SLICE_FMT(text));
 	log_info("fill mirror=%s digest=%s refused status=%d", pl->mirror->conf->name, pl->digest,
 		 why.status);
 	fetch_close(&pl->fetch);
@@ -217,9 +211,7 @@ static bool pull_memory(struct pull *pl)
 		pull_fail(pl, n);
 		return true;
 	}
-	type = oci_type_of(msg_field(&pl->fetch.msg, "Content-Type"));
-	if (type <= 0)
-		type = oci_type_of_json(buf_data(&pl->body).ptr, buf_len(&pl->body));
+	type = oci_manifest_type(msg_field(&pl->fetch.msg, "Content-Type"), buf_data(&pl->body));
 	if (type <= 0) {
 		pull_fail(pl, ERR_HTTP);
 		return true;

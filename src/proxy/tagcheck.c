@@ -2,7 +2,6 @@
 #include "proxy/tagcheck.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -68,7 +67,7 @@ static struct tagcheck *tagcheck_new(struct proxy *p, struct mirror *m, struct s
 		.owner = &t->task,
 		.target = arena_printf(&t->arena, "/v2/%.*s/manifests/%.*s", SLICE_FMT(repo),
 				       SLICE_FMT(tag)),
-		.scope = arena_printf(&t->arena, "repository:%.*s:pull", SLICE_FMT(repo)),
+		.scope = oci_pull_scope(&t->arena, repo),
 		.accept = oci_accept_manifests,
 		.head = true,
 	};
@@ -121,7 +120,7 @@ static void tagcheck_settle(struct tagcheck *t)
 
 static void tagcheck_fail(struct tagcheck *t, int err)
 {
-	t->err = err;
+	t->why.err = err;
 	log_info("tag mirror=%s repo=%s tag=%s not checked: %s", t->mirror->conf->name,
 		 LOG_Q(t->repo), LOG_Q(t->tag), err_text(err));
 	tagcheck_settle(t);
@@ -129,7 +128,6 @@ static void tagcheck_fail(struct tagcheck *t, int err)
 
 static void tagcheck_found(struct tagcheck *t)
 {
-	t->status = 200;
 	t->record.checked_s = time(NULL);
 	tag_put(t->proxy->cache, t->mirror->name, t->repo, t->tag, &t->record);
 	tagcheck_settle(t);
@@ -143,17 +141,11 @@ static void tagcheck_get(struct tagcheck *t)
 	fetch_start(&t->fetch, t->proxy, &t->opts);
 }
 
+/* (The answer to a HEAD has no words; to ask for them would cost quota.) */
 static void tagcheck_refused(struct tagcheck *t)
 {
-	struct slice text;
-
-	if (fetch_pull_all(&t->fetch, &t->body, ERROR_BODY_MAX) == 0)
-		return;
-	text = oci_error_message(&t->arena, buf_data(&t->body));
-	snprintf(t->message, sizeof(t->message), "%.*s", SLICE_FMT(text));
-	t->status = t->fetch.msg.status;
-	t->retry_after_s = fetch_retry_after_s(&t->fetch);
-	tagcheck_settle(t);
+	if (fetch_refusal(&t->fetch, &t->body, &t->why))
+		tagcheck_settle(t);
 }
 
 /* The manifest itself came: its digest is the answer, and it goes into the cache. */
@@ -168,11 +160,13 @@ static void tagcheck_body(struct tagcheck *t)
 
 	if (n == 0)
 		return;
-	type = oci_type_of(msg_field(&t->fetch.msg, "Content-Type"));
-	if (n == ERR_EOF && type <= 0)
-		type = oci_type_of_json(buf_data(&t->body).ptr, buf_len(&t->body));
-	if (n != ERR_EOF || type <= 0) {
-		tagcheck_fail(t, n != ERR_EOF ? n : ERR_HTTP);
+	if (n != ERR_EOF) {
+		tagcheck_fail(t, n);
+		return;
+	}
+	type = oci_manifest_type(msg_field(&t->fetch.msg, "Content-Type"), buf_data(&t->body));
+	if (type <= 0) {
+		tagcheck_fail(t, ERR_HTTP);
 		return;
 	}
 	digest_begin(&ctx, DIGEST_SHA256);
@@ -213,10 +207,7 @@ static void tagcheck_head(struct tagcheck *t)
 		return;
 	}
 	if (m->status != 200) {
-		/* An error's body tells why, and HEAD has none: a second one would cost quota. */
-		t->status = m->status;
-		t->retry_after_s = fetch_retry_after_s(&t->fetch);
-		tagcheck_settle(t);
+		tagcheck_refused(t);
 		return;
 	}
 	type = oci_type_of(msg_field(m, "Content-Type"));

@@ -24,10 +24,7 @@ struct tagcheck {
 	struct slice tag;
 	bool whole; /* GET, not HEAD */
 	bool done;
-	int err;    /* < 0: no answer */
-	int status; /* 200: record is valid; else upstream's */
-	unsigned retry_after_s;
-	char message[200];
+	struct blob_failure why; /* status and err 0: the record is valid */
 	struct tag_record record;
 };
 

@@ -183,9 +183,9 @@ static enum step xfer_tag_known(struct xfer *x, const struct tag_record *r)
  */
 static bool xfer_may_be_stale(const struct tagcheck *t)
 {
-	if (t->err)
-		return t->err != ERR_AUTH && t->err != ERR_REDIRECT;
-	return t->status == 429 || t->status >= 500;
+	if (t->why.err)
+		return t->why.err != ERR_AUTH && t->why.err != ERR_REDIRECT;
+	return t->why.status == 429 || t->why.status >= 500;
 }
 
 /* The last answer that was had, if it is not too old and the manifest is still there. */
@@ -207,12 +207,13 @@ static bool xfer_has_stale(struct xfer *x, struct tag_record *r)
 	return true;
 }
 
-static void xfer_tag_refused(struct xfer *x, const struct tagcheck *t)
+static void xfer_tag_failed(struct xfer *x, const struct tagcheck *t)
 {
-	if (t->status == 404 || t->status == 401 || t->status == 403)
+	int status = t->why.status;
+
+	if (status == 404 || status == 401 || status == 403)
 		tag_remove(x->proxy->cache, x->mirror->name, x->route.repo, x->path.ref);
-	answer_refused(x, t->status, t->retry_after_s,
-		       t->message[0] ? arena_dup(&x->arena, slice_of(t->message)) : "");
+	answer_failure(x, &t->why);
 }
 
 static enum step xfer_tag(struct xfer *x)
@@ -232,14 +233,11 @@ static enum step xfer_tag(struct xfer *x)
 	}
 	if (!t->done)
 		return STEP_WAIT;
+	if (!t->why.err && !t->why.status)
+		return xfer_tag_known(x, &t->record);
 	if (xfer_may_be_stale(t) && xfer_has_stale(x, &r))
 		return xfer_tag_known(x, &r);
-	if (t->err)
-		answer_failed(x, t->err);
-	else if (t->status != 200)
-		xfer_tag_refused(x, t);
-	else
-		return xfer_tag_known(x, &t->record);
+	xfer_tag_failed(x, t);
 	return STEP_MORE;
 }
 
@@ -348,11 +346,7 @@ static enum step xfer_fill_failed(struct xfer *x)
 		return STEP_MORE;
 	}
 	blob_failure(x->blob, &why);
-	if (why.status)
-		answer_refused(x, why.status, why.retry_after_s,
-			       arena_dup(&x->arena, slice_of(why.message)));
-	else
-		answer_failed(x, why.err);
+	answer_failure(x, &why);
 	return STEP_MORE;
 }
 
@@ -408,7 +402,7 @@ static bool xfer_relay_start(struct xfer *x)
 		.mirror = x->mirror,
 		.owner = x->owner,
 		.target = xfer_relay_target(x),
-		.scope = arena_printf(&x->arena, "repository:%.*s:pull", SLICE_FMT(x->route.repo)),
+		.scope = oci_pull_scope(&x->arena, x->route.repo),
 		.accept = x->path.verb == OCI_MANIFEST ? oci_accept_manifests : NULL,
 		.head = x->method == METHOD_HEAD,
 	};
@@ -420,6 +414,7 @@ static bool xfer_relay_start(struct xfer *x)
 
 static enum step xfer_relay(struct xfer *x)
 {
+	struct blob_failure why;
 	int n;
 
 	if (x->fetch.state == FETCH_IDLE && !xfer_relay_start(x)) {
@@ -432,6 +427,12 @@ static enum step xfer_relay(struct xfer *x)
 	}
 	if (!fetch_has_head(&x->fetch))
 		return STEP_WAIT;
+	if (x->fetch.msg.status != 200) {
+		if (!fetch_refusal(&x->fetch, &x->relayed, &why))
+			return STEP_WAIT;
+		answer_failure(x, &why);
+		return STEP_MORE;
+	}
 	n = fetch_pull_all(&x->fetch, &x->relayed, LIST_MAX);
 	if (n == 0)
 		return STEP_WAIT;

@@ -276,6 +276,25 @@ static const char *error_json(struct slice message, struct slice detail)
 	return oci_error_json(&arena, "DENIED", message, detail);
 }
 
+TEST(types_of_manifests)
+{
+	const struct slice index = SLICE("{\"schemaVersion\":2,\"manifests\":[]}");
+
+	check_eq(oci_manifest_type(slice_of(oci_types[4].media_type), index), 4);
+	check_eq(oci_manifest_type(SLICE("text/plain"), index), 1);
+	check_eq(oci_manifest_type(SLICE("application/octet-stream"), index), 1);
+	check_eq(oci_manifest_type(SLICE_NONE, SLICE("hello")), -1);
+}
+
+TEST(scopes)
+{
+	arena_fini(&arena);
+	arena_init(&arena, 4096);
+	check_str(oci_pull_scope(&arena, SLICE("library/debian")),
+		  "repository:library/debian:pull");
+	arena_fini(&arena);
+}
+
 TEST(errors_are_json_whatever_they_hold)
 {
 	check_str(error_json(SLICE("no"), SLICE_NONE),
