@@ -56,6 +56,7 @@ SRC  := $(sort $(wildcard src/*.c src/*/*.c))
 OBJ  := $(SRC:%.c=$(BUILD)/%.o)
 LIB  := $(BUILD)/libsluice.a
 UNIT := $(patsubst %.c,$(BUILD)/%,$(sort $(wildcard tests/unit/*_test.c)))
+SIM  := $(BUILD)/tests/sim/scenario_test
 FUZZ := $(patsubst %.c,$(BUILD)/%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
 TEXT := $(sort $(wildcard src/*.[ch] src/*/*.[ch] tests/*/*.[ch]))
 
@@ -85,6 +86,13 @@ $(BUILD)/%.o: %.c $(BUILD)/flags $(WOLFSSL)/stamp | apt-build
 
 $(UNIT): $(BUILD)/%: $(BUILD)/%.o $(LIB)
 	$(call say,LD)$(LINK) -o $@ $^ $(LDLIBS)
+
+# The simulated ring and helpers come first, so that the archive's are not taken.
+SIM_OBJ  := $(patsubst %.c,$(BUILD)/%.o,$(sort $(wildcard tests/sim/*.c)))
+SIM_WRAP := clock_gettime fsync fdatasync openat renameat unlinkat mkdirat malloc calloc realloc \
+            aligned_alloc
+$(SIM): $(SIM_OBJ) $(LIB)
+	$(call say,LD)$(LINK) $(SIM_WRAP:%=-Wl,--wrap=%) -o $@ $^ $(LDLIBS)
 
 # base/version.c alone sees VERSION, so a new commit recompiles one file, not all.
 $(BUILD)/src/base/version.o: private CPPFLAGS += -DVERSION='"$(VERSION)"'
@@ -124,10 +132,10 @@ deps: | apt-build
 
 RUN_TESTS = BUILD=$(BUILD) SAN=$(SAN) SLUICE=$(CURDIR)/$(BUILD)/sluice $(PYTHON) tests/run
 
-check: $(UNIT) | apt-check
+check: $(UNIT) $(SIM) | apt-check
 	$(Q)$(RUN_TESTS) tidy format unit
 
-test: $(BUILD)/sluice $(UNIT) all | apt-test
+test: $(BUILD)/sluice $(UNIT) $(SIM) all | apt-test
 	$(Q)$(RUN_TESTS) tidy format unit fuzz e2e
 
 tidy: | apt-check

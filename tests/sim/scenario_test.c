@@ -1,0 +1,364 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * Each scenario once as it should go, with several seeds; then again and again with the Nth
+ * operation failing, N = 1, 2, ... until a run ends before its Nth operation.  After every run no
+ * client got a wrong byte, nothing hangs, and every object is back in its pool.
+ *
+ * What failed says SIM_SEED, SIM_FAIL, SIM_MORE: in the environment they run just that, SIM_LOG=1
+ * with the log.
+ */
+#include <dirent.h>
+#include <ftw.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "config/config.h"
+#include "net/listen.h"
+#include "proxy/oci.h"
+#include "proxy/proxy.h"
+#include "sim.h"
+#include "sim_peer.h"
+#include "../unit/test.h"
+
+struct scenario {
+	const char *name;
+	struct peer_world w;
+	unsigned count;
+	struct peer_request requests[PEER_CLIENTS_MAX];
+};
+
+#define BLOB "/v2/lib/app/blobs/%B"
+#define TAG "/v2/lib/app/manifests/latest"
+#define MANIFEST "/v2/lib/app/manifests/%M"
+
+static const struct scenario scenarios[] = {
+	{ "blob",
+	  { 0 },
+	  4,
+	  { { .target = BLOB, .status = 200 },
+	    { .target = BLOB, .status = 200 },
+	    { .target = BLOB, .status = 206, .from = 300000 },
+	    { .target = BLOB, .status = 200, .head = true } } },
+	{ "image",
+	  { .token = true, .redirect = true },
+	  5,
+	  { { .target = TAG, .status = 200, .head = true },
+	    { .target = TAG, .status = 200 },
+	    { .target = MANIFEST, .status = 200 },
+	    { .target = BLOB, .status = 200 },
+	    { .target = "/v2/", .status = 200 } } },
+	{ "joined",
+	  { .token = true },
+	  4,
+	  { { .target = BLOB, .status = 200, .with_next = true },
+	    { .target = BLOB, .status = 200, .with_next = true },
+	    { .target = BLOB, .status = 206, .with_next = true, .from = 650000 },
+	    { .target = BLOB, .leave_after = 1000 } } },
+	{ "left",
+	  { 0 },
+	  2,
+	  { { .target = BLOB, .leave_after = 1 }, { .target = BLOB, .status = 200 } } },
+	{ "cut",
+	  { .fault = PEER_CUT, .redirect = true },
+	  2,
+	  { { .target = BLOB, .status = 200 }, { .target = BLOB, .status = 200 } } },
+	{ "cut, no ranges",
+	  { .fault = PEER_CUT_RANGELESS },
+	  1,
+	  { { .target = BLOB, .status = 200 } } },
+	{ "stalled",
+	  { .fault = PEER_STALL },
+	  2,
+	  { { .target = BLOB, .status = 200, .with_next = true },
+	    { .target = BLOB, .status = 206, .from = 600000 } } },
+	{ "link expired",
+	  { .fault = PEER_EXPIRED, .redirect = true },
+	  2,
+	  { { .target = BLOB }, { .target = BLOB, .status = 200 } } },
+	{ "corrupt", { .fault = PEER_CORRUPT }, 1, { { .target = BLOB } } },
+	{ "truncated", { .fault = PEER_TRUNCATED }, 1, { { .target = BLOB } } },
+	{ "busy",
+	  { .fault = PEER_BUSY, .token = true },
+	  2,
+	  { { .target = TAG, .status = 429 }, { .target = MANIFEST, .status = 429 } } },
+	{ "missing",
+	  { .fault = PEER_MISSING },
+	  3,
+	  { { .target = TAG, .status = 404 },
+	    { .target = BLOB, .status = 404 },
+	    { .target = "/v2/lib/app/tags/list", .status = 404 } } },
+	{ "gone",
+	  { .fault = PEER_GONE },
+	  2,
+	  { { .target = TAG, .status = 502 }, { .target = BLOB, .status = 502 } } },
+};
+
+/* ---- one world ---- */
+
+struct world {
+	char dir[64];
+	struct shared shared;
+	struct stats *stats[1];
+	struct proxy proxy;
+	bool draining;
+	const char *suffixes[OCI_TYPES];
+};
+
+static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *at)
+{
+	(void)st;
+	(void)kind;
+	(void)at;
+	return remove(path);
+}
+
+static struct config *make_config(const char *dir, uint16_t upstream)
+{
+	struct config_errors errs;
+	struct config *c;
+	char text[1024];
+
+	snprintf(text, sizeof(text),
+		 "[server]\nplain = 127.0.0.1:1\nworkers = 1\n"
+		 "[cache]\npath = %s\nsize = 1G\nfree = 0\n"
+		 "[mirror docker.io]\nhost = docker.test\nupstream = http://127.0.0.1:%u\n"
+		 "private = yes\n",
+		 dir, upstream);
+	if (config_parse("sim", slice_of(text), &c, &errs) != 0)
+		printf("# %s\n", errs.errors.text[0]);
+	config_errors_fini(&errs);
+	return c;
+}
+
+static uint16_t listen_somewhere(int *fd)
+{
+	struct addr a = { .len = sizeof(a.in) };
+
+	a.in = (struct sockaddr_in){ .sin_family = AF_INET };
+	a.in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	*fd = listen_open(&a);
+	if (*fd < 0 || getsockname(*fd, &a.sa, &a.len) < 0)
+		return 0;
+	return ntohs(a.in.sin_port);
+}
+
+static bool proxy_is_quiet(const struct proxy *p)
+{
+	return p->clients_count == 0 && p->pulls_count == 0 && p->tagchecks_count == 0 &&
+	       p->upconns_count == p->upconns_idle_count;
+}
+
+static bool world_step(void *arg)
+{
+	struct world *w = arg;
+	bool armed = sim.armed;
+	bool moved;
+
+	sim.armed = false; /* what the peers do is not the worker's */
+	moved = peer_step();
+	sim.armed = armed;
+	if (!w->draining && (sim.wedged || (peer_all_done() && proxy_is_quiet(&w->proxy)))) {
+		w->draining = true;
+		proxy_drain(&w->proxy);
+		return true;
+	}
+	return moved;
+}
+
+static void nothing(struct timer *t)
+{
+	(void)t;
+}
+
+/* The timers' heap is the one memory that may not be refused (base/timer.h): it is there before. */
+static void reserve_timers(struct loop *l)
+{
+	struct timer t;
+
+	timer_init(&t, nothing);
+	loop_timer_set(l, &t, UINT64_MAX);
+	loop_timer_clear(l, &t);
+}
+
+static bool world_open(struct world *w, const struct scenario *sc)
+{
+	struct cache_opts co = { .suffixes = w->suffixes,
+				 .suffixes_count = OCI_TYPES,
+				 .fds_max = 64,
+				 .size_bytes = 1 << 30 };
+	struct proxy_listen at = { .kind = LISTEN_PLAIN };
+	uint16_t port = listen_somewhere(&at.fd);
+	const char *reason = NULL;
+	char why[512];
+
+	*w = (struct world){ .dir = "/tmp/sluice-sim-XXXXXX" };
+	if (!check(mkdtemp(w->dir)) || !check(port > 0))
+		return false;
+	for (unsigned i = 0; i < OCI_TYPES; i++)
+		w->suffixes[i] = oci_types[i].suffix;
+	port = peer_open(&sc->w, sc->requests, sc->count, port);
+	w->shared = (struct shared){ .config = make_config(w->dir, port),
+				     .stats = w->stats,
+				     .workers = 1,
+				     .access_fd = -1 };
+	if (!check(w->shared.config) || !check_eq(offload_new(&w->shared.helpers, 1), 0))
+		return false;
+	w->shared.mirror_tls =
+		calloc(w->shared.config->mirrors_count, sizeof(*w->shared.mirror_tls));
+	w->stats[0] = &w->proxy.stats;
+	co.path = w->dir;
+	co.helpers = w->shared.helpers;
+	if (!check_eq(cache_open(&w->shared.cache, &co, why, sizeof(why)), 0))
+		return false;
+	if (!check_eq(proxy_init(&w->proxy, &w->shared, &at, 1, &reason), 0))
+		return false;
+	reserve_timers(w->proxy.loop);
+	sim.step = world_step;
+	sim.arg = w;
+	return true;
+}
+
+static void pool_is_whole(const struct pool *p)
+{
+	if (!check_eq(p->out, 0))
+		printf("# of pool %s\n", p->name);
+}
+
+static void world_close(struct world *w)
+{
+	sim.armed = false;
+	pool_is_whole(&w->proxy.client_pool);
+	pool_is_whole(&w->proxy.xfer_pool);
+	pool_is_whole(&w->proxy.upconn_pool);
+	pool_is_whole(&w->proxy.head_pool);
+	pool_is_whole(&w->proxy.cold_pool);
+	sim_jobs_direct(true);
+	proxy_fini(&w->proxy);
+	cache_close(w->shared.cache);
+	sim_jobs_direct(false);
+	offload_free(w->shared.helpers);
+	free(w->shared.mirror_tls);
+	config_unref(w->shared.config);
+	peer_close();
+	nftw(w->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+static unsigned open_fds(void)
+{
+	DIR *d = opendir("/proc/self/fd");
+	unsigned n = 0;
+
+	while (d && readdir(d))
+		n++;
+	if (d)
+		closedir(d);
+	return n;
+}
+
+static void look_at_results(const struct scenario *sc)
+{
+	for (unsigned i = 0; i < sc->count; i++) {
+		const struct peer_request *r = &sc->requests[i];
+		const struct peer_result *got = peer_result(i);
+		bool good = got->status == 200 || got->status == 206;
+
+		check(got->done);
+		if (getenv("SIM_LOG"))
+			printf("# request %u: status %d whole %d wrong %d\n", i, got->status,
+			       got->whole, got->wrong);
+		/* Of a running fill bytes go out before the digest is known, but the last one. */
+		check(!got->wrong || sc->w.fault == PEER_CORRUPT || sc->w.fault == PEER_TRUNCATED);
+		/* What is wrong upstream may never come out whole. */
+		if (!r->status && !r->leave_after)
+			check(!(good && got->whole));
+		if (sim.failed > 0 || r->leave_after || !r->status)
+			continue;
+		if (!check_eq(got->status, r->status) || !check(got->whole))
+			printf("# request %u\n", i);
+	}
+}
+
+/* The number of operations that there were. */
+static unsigned run(const struct scenario *sc, uint64_t seed, enum sim_fault fault,
+		    unsigned fail_at, unsigned more)
+{
+	static struct world w;
+	unsigned fds = open_fds();
+	int bad = test_bad;
+
+	sim_begin(seed, fault, fail_at, more);
+	sim.name = sc->name;
+	if (!world_open(&w, sc))
+		return 0;
+	sim.armed = true;
+	proxy_start(&w.proxy);
+	loop_run(w.proxy.loop);
+	check(!sim.wedged);
+	look_at_results(sc);
+	world_close(&w);
+	check_eq(open_fds(), fds);
+	if (test_bad > bad)
+		printf("# scenario \"%s\" SIM_SEED=%llu SIM_FAIL=%u SIM_MORE=%u (%s)\n", sc->name,
+		       (unsigned long long)seed, fail_at, more,
+		       sim.failed_what ? sim.failed_what : "nothing failed");
+	return sim.count;
+}
+
+static unsigned from_env(const char *name, unsigned otherwise)
+{
+	const char *text = getenv(name);
+
+	return text ? (unsigned)strtoul(text, NULL, 10) : otherwise;
+}
+
+enum { FAIL_MAX = 5000, BAD_MAX = 5 };
+
+/* Each number once by itself, and once with some more after it, as a disk that is full. */
+static void fail_each(const struct scenario *sc, enum sim_fault fault)
+{
+	unsigned seed = from_env("SIM_SEED", 0), only = from_env("SIM_FAIL", 0), runs = 0;
+
+	for (unsigned n = only ? only : 1; n < FAIL_MAX && test_bad < BAD_MAX; n++) {
+		unsigned more = n % 3 == 0 ? 4 : n % 3 == 1 ? 0 : 1;
+
+		more = from_env("SIM_MORE", more);
+		(void)run(sc, seed ? seed : 1 + n * 7, fault, n, more);
+		runs++;
+		if (sim.failed == 0 || only)
+			break;
+	}
+	printf("# %s: %u runs\n", sc->name, runs);
+}
+
+static void setup(void)
+{
+	static bool done;
+
+	if (!done)
+		peer_init();
+	done = true;
+	log_set_level(getenv("SIM_LOG") ? LOG_DEBUG : LOG_ERR);
+}
+
+TEST(sim_scenarios_go_well_with_any_order_of_completions)
+{
+	setup();
+	for (unsigned i = 0; i < countof(scenarios); i++)
+		for (unsigned seed = 1; seed <= 5 && test_bad < BAD_MAX; seed++)
+			(void)run(&scenarios[i], seed, SIM_NONE, 0, 0);
+}
+
+TEST(sim_any_failed_operation_leaves_nothing_behind)
+{
+	setup();
+	for (unsigned i = 0; i < countof(scenarios) && test_bad < BAD_MAX; i++)
+		fail_each(&scenarios[i], SIM_IO);
+}
+
+TEST(sim_any_failed_allocation_leaves_nothing_behind)
+{
+	setup();
+	for (unsigned i = 0; i < countof(scenarios) && test_bad < BAD_MAX; i++)
+		fail_each(&scenarios[i], SIM_MEMORY);
+}
