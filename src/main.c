@@ -33,6 +33,7 @@ enum {
 	CACHE_FDS_MAX = 64 * 1024,
 	CACHE_FDS_SHARE = 4,
 	JOIN_POLL_MS = 20,
+	CLOCK_MS = 1000, /* the cache's clock: see cache_clock() */
 	DUMP_MAX = 16 * CONFIG_FILE_MAX,
 };
 
@@ -351,14 +352,14 @@ static bool server_up(struct server *s)
 
 /* Running, and going down. */
 
-static void wait_for_stop(void)
+static void wait_for_stop(struct cache *cache)
 {
 	for (;;) {
-		switch (signals_wait(UINT64_MAX)) {
+		switch (signals_wait(CLOCK_MS)) {
 		case SIGNALS_STOP: return;
 		case SIGNALS_RELOAD: log_warn("signal=SIGHUP reload is not there yet"); break;
 		case SIGNALS_REOPEN: log_warn("signal=SIGUSR1 reopening is not there yet"); break;
-		case SIGNALS_NONE: break;
+		case SIGNALS_NONE: cache_clock(cache); break;
 		}
 	}
 }
@@ -431,7 +432,7 @@ static int cmd_serve(const char *file, bool verbose)
 		log_info("sluice version=%s workers=%u https=%s ready", version_text(),
 			 s.shared.workers,
 			 s.config->server.https.count ? s.config->server.https.v[0].text : "-");
-		wait_for_stop();
+		wait_for_stop(s.shared.cache);
 		log_info("sluice draining timeout_ms=%ju",
 			 (uintmax_t)s.config->server.drain_timeout_ms);
 		drain(&s);

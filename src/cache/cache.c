@@ -46,6 +46,7 @@ int cache_open(struct cache **out, const struct cache_opts *opts, char *err, siz
 	pthread_mutex_init(&c->jobs_lock, NULL);
 	pthread_cond_init(&c->jobs_none, NULL);
 	pthread_mutex_init(&c->chunks_lock, NULL);
+	disk_init(c);
 	pool_init(&c->chunks, "fill chunks", FILL_CHUNK, UINT32_MAX, CACHE_CHUNKS_KEPT_MAX);
 	code = index_init(&c->index, opts->fds_max);
 	if (tags_init(&c->tags) < 0)
@@ -82,6 +83,7 @@ void cache_totals(struct cache *c, struct cache_totals *out)
 		.evictions = __atomic_load_n(&c->evictions, __ATOMIC_RELAXED),
 		.errors = __atomic_load_n(&c->errors, __ATOMIC_RELAXED),
 		.scanning = __atomic_load_n(&c->scanning, __ATOMIC_ACQUIRE),
+		.usable = disk_is_usable(c),
 	};
 }
 
@@ -93,18 +95,22 @@ uint32_t cache_now_s(void)
 	return (uint32_t)ts.tv_sec;
 }
 
-/*
- * There is no clock of our own: with no request, nothing grows, and nothing is used.
- */
-static void cache_tick(struct cache *c, uint32_t now_s)
+/* Others write to the same disk: free space is looked at whether or not there are requests. */
+void cache_clock(struct cache *c)
 {
-	uint32_t last_s = __atomic_load_n(&c->tick_s, __ATOMIC_RELAXED);
+	uint32_t now_s = cache_now_s();
+	unsigned due = 0;
 
-	if (now_s - last_s < CACHE_TICK_S)
-		return;
-	if (__atomic_compare_exchange_n(&c->tick_s, &last_s, now_s, false, __ATOMIC_RELAXED,
-					__ATOMIC_RELAXED))
-		cache_house(c, HOUSE_EVICT | HOUSE_TOUCH);
+	if (now_s - c->tick_s >= CACHE_TICK_S) {
+		c->tick_s = now_s;
+		due |= HOUSE_EVICT | HOUSE_TOUCH;
+	}
+	pthread_mutex_lock(&c->jobs_lock);
+	if (!c->disk.usable && now_s >= c->disk.probe_s)
+		due |= HOUSE_PROBE;
+	pthread_mutex_unlock(&c->jobs_lock);
+	if (due)
+		cache_house(c, due);
 }
 
 /* The entry told of a file that is not there, or not as it was published: forget both. */
@@ -154,12 +160,11 @@ enum cache_found cache_get(struct cache *c, enum cache_kind kind, const struct d
 {
 	uint32_t now_s = cache_now_s();
 
-	cache_tick(c, now_s);
 	for (unsigned tries = 0; tries < GET_TRIES; tries++) {
 		bool made;
 		int err;
 
-		*out = index_get(&c->index, kind, d, now_s, true, &made);
+		*out = index_get(&c->index, kind, d, now_s, disk_is_usable(c), &made);
 		if (!*out)
 			return CACHE_NONE;
 		if (made)
@@ -229,9 +234,14 @@ static void house_work(struct job *job)
 	while ((due = house_take(c))) {
 		if (due & HOUSE_SCAN)
 			scan_run(c);
-		if (due & HOUSE_TAGS)
+		if (due & HOUSE_EVICT)
+			disk_look(c);
+		if (due & HOUSE_PROBE)
+			disk_probe(c);
+		/* What cannot be written stays due, and is when the disk is back. */
+		if ((due & HOUSE_TAGS) && disk_is_usable(c))
 			tag_files_save(c);
-		if (due & HOUSE_TOUCH) {
+		if ((due & HOUSE_TOUCH) && disk_is_usable(c)) {
 			store_tmp_empty(&c->store, CACHE_ORPHAN_S);
 			evict_touch(c);
 		}

@@ -18,6 +18,8 @@
  *  4. A blob with readers is never evicted.  A blob that failed is out of the index at once; those
  *     who hold it see the failure.
  *  5. The sum of published files is at most size_bytes, but for what is being read or filled.
+ *  6. A disk that fails takes nothing from a client: no fill begins until it can be used again,
+ *     what was cached is still read, and the rest passes by (cache_get() gives CACHE_NONE).
  *
  * Threads: every function may be called from any thread unless it takes a loop or says otherwise.
  */
@@ -54,6 +56,11 @@ int cache_open(struct cache **out, const struct cache_opts *opts, char *err,
 	       size_t err_len) must_check;
 /* Every blob reference must be back.  Waits for helpers' jobs of its own. */
 void cache_close(struct cache *c);
+/*
+ * Once a second, also when no request comes: looks at free space, writes down times of use, tries
+ * whether a disk that failed can be used again.  Does nothing itself: helpers do.
+ */
+void cache_clock(struct cache *c);
 
 struct cache_totals {
 	uint64_t bytes; /* published */
@@ -61,6 +68,7 @@ struct cache_totals {
 	uint64_t evictions;
 	uint64_t errors; /* reads, writes, renames that failed */
 	bool scanning;
+	bool usable; /* the disk takes files; else what is not cached passes by */
 };
 void cache_totals(struct cache *c, struct cache_totals *out);
 
@@ -71,7 +79,7 @@ enum cache_found {
 	CACHE_HIT,  /* ready: verified, complete */
 	CACHE_JOIN, /* somebody fills it: read what is available, wait for more */
 	CACHE_MISS, /* the caller must fill it now: fill_begin() */
-	CACHE_NONE, /* no memory, or the cache is unusable: pass through */
+	CACHE_NONE, /* no memory, or the disk cannot be used: pass through */
 };
 /* *out gets a reference (unless CACHE_NONE), to be given back by blob_unref(). */
 enum cache_found cache_get(struct cache *c, enum cache_kind kind, const struct digest *d,
@@ -93,6 +101,7 @@ struct blob_failure {
 	int err;    /* negative; 0 when upstream answered with a status */
 	int status; /* upstream's HTTP status, 0 if none */
 	unsigned retry_after_s;
+	bool disk;         /* ours is at fault: upstream can still give the rest */
 	char message[520]; /* for the client, "" if none */
 };
 

@@ -11,8 +11,11 @@
 
 enum {
 	CACHE_ORPHAN_S = 60, /* a temporary file without an owner goes when it is so old */
-	CACHE_TICK_S =
-		10, /* between looks at free space and times of use, while there is traffic */
+	CACHE_TICK_S = 5,    /* between looks at free space and times of use */
+	/* A disk that failed is tried after 2 s; longer each time that it fails again soon. */
+	CACHE_PROBE_MIN_S = 2,
+	CACHE_PROBE_MAX_S = 60,
+	CACHE_FULL_BYTES = 64 * 1024 * 1024, /* to evict at once when the disk is full */
 	CACHE_TOUCH_S = 3600,       /* a file's time of last use is written at most this often */
 	CACHE_CHUNKS_KEPT_MAX = 64, /* 16 MiB of write buffers kept for the next fills */
 };
@@ -23,6 +26,18 @@ enum house {
 	HOUSE_EVICT = 2,
 	HOUSE_TOUCH = 4,
 	HOUSE_TAGS = 8,
+	HOUSE_PROBE = 16,
+};
+
+/* Whether the disk can be written; under jobs_lock but for `usable`, which is atomic. */
+struct disk {
+	bool usable;
+	int err;             /* why not */
+	uint32_t since_s;    /* of the last change */
+	uint32_t probe_s;    /* when it is tried next */
+	uint32_t pause_s;    /* and how long after a failure */
+	uint64_t free_bytes; /* as last seen; atomic */
+	uint64_t want_bytes; /* to evict beyond the bounds; atomic */
 };
 
 struct cache {
@@ -34,9 +49,10 @@ struct cache {
 	uint64_t free_bytes;
 	uint64_t evictions; /* atomic, as the next four */
 	uint64_t errors;
-	uint32_t tick_s;
+	uint32_t tick_s; /* cache_clock()'s own */
 	bool scanning;
 	bool closing;
+	struct disk disk;
 	uint32_t touched_s; /* the housekeeping job's own */
 
 	pthread_mutex_t jobs_lock;
@@ -67,7 +83,22 @@ void cache_fault(struct cache *c, const char *what, const char *path, int err);
 char *cache_chunk_get(struct cache *c) must_check;
 void cache_chunk_put(struct cache *c, char *mem);
 
+void disk_init(struct cache *c);
+/* May fills be begun? */
+static inline bool disk_is_usable(const struct cache *c)
+{
+	return __atomic_load_n(&c->disk.usable, __ATOMIC_ACQUIRE);
+}
+/* A fill met a fault: one line in the log, and no fills for a while, if it is the disk's. */
+void disk_failed(struct cache *c, const char *what, const char *path, int err);
+/* False: not even with all that may be evicted.  Else that is begun, if there is reason to. */
+bool disk_has_room(struct cache *c, uint64_t bytes) must_check;
+
 /* The parts of the housekeeping job, on a helper. */
+void disk_look(struct cache *c);
+void disk_probe(struct cache *c);
 void scan_run(struct cache *c);
 void evict_run(struct cache *c);
+/* Before <bytes> are published. */
+void evict_for(struct cache *c, uint64_t bytes);
 void evict_touch(struct cache *c);

@@ -22,8 +22,16 @@ static uint64_t evict_need(struct cache *c)
 	uint64_t free_bytes = store_free_bytes(&c->store);
 	uint64_t over = bytes > c->size_bytes ? bytes - c->size_bytes : 0;
 	uint64_t lack = free_bytes < c->free_bytes ? c->free_bytes - free_bytes : 0;
+	uint64_t want = __atomic_exchange_n(&c->disk.want_bytes, 0, __ATOMIC_RELAXED);
 
+	lack = want > lack ? want : lack;
 	return over > lack ? over : lack;
+}
+
+/* On a disk that cannot be written, leaving the index would give no space back. */
+static bool evict_helps(struct cache *c)
+{
+	return disk_is_usable(c) || c->disk.err == -ENOSPC || c->disk.err == -EDQUOT;
 }
 
 static void evict_blob(struct cache *c, struct blob *b)
@@ -40,18 +48,38 @@ static void evict_blob(struct cache *c, struct blob *b)
 	blob_unref(b);
 }
 
-void evict_run(struct cache *c)
+static void evict_bytes(struct cache *c, uint64_t need)
 {
-	uint64_t need = evict_need(c);
 	uint64_t gone = 0;
 	struct blob *b;
 
-	assert(!c->scanning);
 	while (gone < need && !__atomic_load_n(&c->closing, __ATOMIC_RELAXED) &&
 	       (b = index_take_oldest(&c->index))) {
 		gone += b->size;
 		evict_blob(c, b);
 	}
+	/* Until it is looked at again, so that what was made room for once is not twice. */
+	if (gone > 0 && __atomic_load_n(&c->disk.free_bytes, __ATOMIC_RELAXED) != UINT64_MAX)
+		__atomic_fetch_add(&c->disk.free_bytes, gone, __ATOMIC_RELAXED);
+}
+
+void evict_run(struct cache *c)
+{
+	assert(!c->scanning);
+	if (evict_helps(c))
+		evict_bytes(c, evict_need(c));
+}
+
+/*
+ * So that the sum of what is published never passes the bound, not even for a moment.  The order of
+ * last use is not known before the scan has ended, and then evict_run() comes.
+ */
+void evict_for(struct cache *c, uint64_t bytes)
+{
+	uint64_t sum = __atomic_load_n(&c->index.bytes, __ATOMIC_RELAXED) + bytes;
+
+	if (sum > c->size_bytes && !__atomic_load_n(&c->scanning, __ATOMIC_ACQUIRE))
+		evict_bytes(c, sum - c->size_bytes);
 }
 
 void evict_touch(struct cache *c)

@@ -96,8 +96,8 @@ static cold void fill_lose_corrupt(struct fill *f, int err)
 
 static cold void fill_lose_disk(struct fill *f, const char *what, int err)
 {
-	cache_fault(f->cache, what, f->path, err);
-	fill_lose(f, &(struct blob_failure){ .err = err });
+	disk_failed(f->cache, what, f->path, err);
+	fill_lose(f, &(struct blob_failure){ .err = err, .disk = true });
 }
 
 void fill_begin(struct fill *f, struct cache *c, struct blob *b, struct loop *l, struct stats *st,
@@ -180,6 +180,11 @@ int fill_open(struct fill *f, uint64_t size, uint8_t type)
 	assert(f->state == FILL_ABSENT);
 	stat_inc(f->stats, STAT_FILLS);
 	store_path(s, (enum cache_kind)f->blob->kind, &f->blob->digest, type, f->path);
+	if (size != BLOB_SIZE_UNKNOWN && !disk_has_room(f->cache, size)) {
+		stat_inc(f->stats, STAT_FILLS_FAILED);
+		fill_lose(f, &(struct blob_failure){ .err = -ENOSPC, .disk = true });
+		return f->err;
+	}
 	f->fd = store_tmp_new(&f->cache->store, f->tmp_name);
 	if (f->fd < 0) {
 		stat_inc(f->stats, STAT_FILLS_FAILED);
@@ -270,10 +275,22 @@ static void fill_publish_work(struct job *job)
 	struct fill *f = container_of(job, struct fill, publish_job);
 	const struct store *s = &f->cache->store;
 
-	if (f->received > f->cache->size_bytes)
+	if (f->received > f->cache->size_bytes) {
 		store_tmp_remove(s, f->tmp_name);
-	else
-		f->err = store_publish(s, f->fd, f->tmp_name, f->path);
+		return;
+	}
+	evict_for(f->cache, f->received);
+	f->err = store_publish(s, f->fd, f->tmp_name, f->path);
+}
+
+/* Its readers have the whole, verified: the blob goes with them. */
+static cold void fill_unpublished(struct fill *f)
+{
+	disk_failed(f->cache, "cannot publish", f->path, f->err);
+	store_tmp_remove(&f->cache->store, f->tmp_name);
+	stat_inc(f->stats, STAT_FILLS_FAILED);
+	blob_publish(f->blob, false);
+	fill_enter(f, FILL_DONE);
 }
 
 static void fill_publish_done(struct job *job)
@@ -283,7 +300,7 @@ static void fill_publish_done(struct job *job)
 	assert(f->job_busy);
 	f->job_busy = false;
 	if (f->err < 0) {
-		fill_lose_disk(f, "cannot publish", f->err);
+		fill_unpublished(f);
 		return;
 	}
 	blob_publish(f->blob, f->received <= f->cache->size_bytes);

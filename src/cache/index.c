@@ -276,13 +276,18 @@ bool index_set_fd(struct blob *b, int fd)
 	return taken;
 }
 
+/*
+ * What is being read is being used: it goes to the front, so that thousands of readers of old blobs
+ * are walked over once and not for each that is evicted.
+ */
 static struct blob *shard_oldest_idle(struct shard *sh)
 {
-	for (struct list *n = sh->lru.prev; n != &sh->lru; n = n->prev) {
-		struct blob *b = container_of(n, struct blob, lru);
+	for (uint32_t tries = sh->blobs_count; tries > 0 && !list_empty(&sh->lru); tries--) {
+		struct blob *b = container_of(sh->lru.prev, struct blob, lru);
 
 		if (blob_is_idle(b))
 			return b;
+		shard_touch(sh, b, (uint32_t)time(NULL));
 	}
 	return NULL;
 }

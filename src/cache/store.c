@@ -102,17 +102,24 @@ void store_tmp_empty(const struct store *s, unsigned age_s)
 }
 
 /* Permissions, read-only mounts, quotas and full disks all show when a byte is written. */
-static int store_try_write(struct store *s)
+static int store_try_write(struct store *s, size_t bytes)
 {
+	static const char zeros[4096];
 	char name[STORE_TMP_MAX];
 	int fd = store_tmp_new(s, name);
 	int err = 0;
 
 	if (fd < 0)
 		return fd;
-	if (write(fd, "x", 1) != 1)
-		err = -errno;
-	else if (fsync(fd) < 0)
+	for (size_t left = bytes; left > 0 && err == 0;) {
+		ssize_t n = write(fd, zeros, left < sizeof(zeros) ? left : sizeof(zeros));
+
+		if (n <= 0)
+			err = n < 0 ? -errno : -EIO;
+		else
+			left -= (size_t)n;
+	}
+	if (err == 0 && fsync(fd) < 0)
 		err = -errno;
 	close(fd);
 	store_tmp_remove(s, name);
@@ -136,7 +143,7 @@ static int store_make_all(struct store *s, char *err, size_t err_len)
 		return store_say(err, err_len, s->tmp_fd, path, "cannot open",
 				 store_fix(s->tmp_fd));
 	store_tmp_empty(s, 0);
-	code = store_try_write(s);
+	code = store_try_write(s, 1);
 	if (code < 0)
 		return store_say(err, err_len, code, path, "cannot write a file in it",
 				 store_fix(code));
@@ -167,6 +174,44 @@ int store_init(struct store *s, const struct cache_opts *opts, char *err, size_t
 		return store_say(err, err_len, s->root_fd, s->root,
 				 "cannot open the cache's folder", store_fix(s->root_fd));
 	return store_make_all(s, err, err_len);
+}
+
+bool store_is_lost(const struct store *s)
+{
+	struct stat here, ours;
+
+	if (fstat(s->root_fd, &ours) < 0 || stat(s->root, &here) < 0)
+		return true;
+	return here.st_dev != ours.st_dev || here.st_ino != ours.st_ino;
+}
+
+/* Under the number that others use at this moment: they meet the old folder or the new one. */
+static int store_replace_folder(int dir_fd, const char *path, int fd)
+{
+	int new_fd = store_open_folder(dir_fd, path);
+	int err;
+
+	if (new_fd < 0)
+		return new_fd;
+	err = dup3(new_fd, fd, O_CLOEXEC) < 0 ? -errno : 0;
+	close(new_fd);
+	return err;
+}
+
+int store_revive(struct store *s, size_t try_bytes)
+{
+	int err = 0;
+
+	if (store_is_lost(s)) {
+		err = store_make_folder(AT_FDCWD, s->root);
+		if (err == 0)
+			err = store_replace_folder(AT_FDCWD, s->root, s->root_fd);
+	}
+	for (size_t i = 0; i < countof(folders) && err == 0; i++)
+		err = store_make_folder(s->root_fd, folders[i]);
+	if (err == 0)
+		err = store_replace_folder(s->root_fd, "tmp", s->tmp_fd);
+	return err == 0 ? store_try_write(s, try_bytes) : err;
 }
 
 void store_fini(struct store *s)

@@ -35,6 +35,13 @@ struct store {
 /* Makes the folders, removes what dead processes left in tmp/, tries to write.  As cache_open(). */
 int store_init(struct store *s, const struct cache_opts *opts, char *err,
 	       size_t err_len) must_check;
+/* Is the root not at its path any more: removed, moved, mounted over? */
+bool store_is_lost(const struct store *s) must_check;
+/*
+ * On a helper: after a fault, makes again what is missing and tries to write that much.  0 or
+ * -errno.
+ */
+int store_revive(struct store *s, size_t try_bytes) must_check;
 /* Legal on a zeroed struct. */
 void store_fini(struct store *s);
 

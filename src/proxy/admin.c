@@ -7,7 +7,7 @@
 #include "base/version.h"
 
 /* HELP, TYPE and value of one metric take less. */
-enum { METRIC_BYTES_MAX = 512, METRICS_MORE = 4 };
+enum { METRIC_BYTES_MAX = 512, METRICS_MORE = 5 };
 
 static void put(struct buf *out, const struct stat_info *i, const char *labels, uint64_t value)
 {
@@ -48,6 +48,9 @@ static void put_gauges(struct buf *out, const struct cache_totals *t, struct are
 	static const struct stat_info scanning = {
 		"cache_scanning", "gauge", "1 while the cache's folders are being read at start."
 	};
+	static const struct stat_info usable = {
+		"cache_usable", "gauge", "0 while the disk fails: what is not cached is relayed."
+	};
 	static const struct stat_info build = { "build_info", "gauge",
 						"The version that runs; always 1." };
 	const char *version = arena_printf(a, "{version=\"%s\"}", version_text());
@@ -55,6 +58,7 @@ static void put_gauges(struct buf *out, const struct cache_totals *t, struct are
 	put(out, &bytes, "", t->bytes);
 	put(out, &blobs, "", t->blobs);
 	put(out, &scanning, "", t->scanning);
+	put(out, &usable, "", t->usable);
 	put(out, &build, version ? version : "", 1);
 }
 

@@ -352,6 +352,8 @@ TEST(fill_on_a_disk_that_fails)
 TEST(fill_whose_temporary_folder_is_gone)
 {
 	struct filler f = { .announced = 10 };
+	struct blob_failure why;
+	struct cache_totals totals;
 	char path[PATH_MAX];
 	struct digest d;
 	char *body = body_make(9, 10, &d);
@@ -366,7 +368,21 @@ TEST(fill_whose_temporary_folder_is_gone)
 	rig_run(l);
 	check_eq(f.err, -ENOENT);
 	check_eq(blob_state(b), BLOB_FAILED);
+	blob_failure(b, &why);
+	check(why.disk);
 	blob_unref(b);
+	/* No fill begins until the probe has made the folder again. */
+	check_eq(cache_get(r.cache, CACHE_BLOB, &d, &b), CACHE_NONE);
+	cache_totals(r.cache, &totals);
+	check(!totals.usable);
+	for (unsigned ms = 0; ms < RIG_LIMIT_MS && !totals.usable; ms += 50) {
+		usleep(50 * 1000);
+		cache_clock(r.cache);
+		cache_totals(r.cache, &totals);
+	}
+	check(totals.usable);
+	rig_settle(&r);
+	check_eq(rig_fill(&r, l, body, 10, &d, 0), 0);
 	free(body);
 	end();
 }
@@ -389,9 +405,13 @@ TEST(fill_whose_rename_fails)
 	filler_start(&f, r.cache, l, b, body, 10);
 	rig_run(l);
 	check_eq(f.err, -EISDIR);
-	check_eq(blob_state(b), BLOB_FAILED);
+	/* Whoever reads it has the whole; who comes later does not find it. */
+	check_eq(blob_state(b), BLOB_READY);
+	check(rig_body_is(b, body, 10));
+	check(!cache_peek(r.cache, CACHE_BLOB, &d));
 	check_eq(rig_count(&r, "tmp"), 0);
 	blob_unref(b);
+	rig_settle(&r);
 	free(body);
 	end();
 }
