@@ -113,6 +113,7 @@ void blob_look(struct blob *b, struct blob_view *out)
 {
 	assert(b->magic == BLOB_MAGIC);
 	out->state = blob_state(b);
+	out->damaged = GET(b->damaged);
 	if (out->state == BLOB_EMPTY) {
 		*out = (struct blob_view){ .size = BLOB_SIZE_UNKNOWN, .fd = -1 };
 		return;

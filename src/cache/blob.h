@@ -51,6 +51,7 @@ struct blob {
 	uint8_t state;
 	bool indexed;
 	bool has_filler; /* one of the references is a fill's; atomic */
+	bool damaged;    /* atomic */
 	struct digest digest;
 };
 

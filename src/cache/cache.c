@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -81,6 +82,7 @@ void cache_totals(struct cache *c, struct cache_totals *out)
 		.bytes = __atomic_load_n(&c->index.bytes, __ATOMIC_RELAXED),
 		.blobs = __atomic_load_n(&c->index.blobs, __ATOMIC_RELAXED),
 		.evictions = __atomic_load_n(&c->evictions, __ATOMIC_RELAXED),
+		.damaged = __atomic_load_n(&c->damaged, __ATOMIC_RELAXED),
 		.errors = __atomic_load_n(&c->errors, __ATOMIC_RELAXED),
 		.scanning = __atomic_load_n(&c->scanning, __ATOMIC_ACQUIRE),
 		.usable = disk_is_usable(c),
@@ -116,12 +118,23 @@ void cache_clock(struct cache *c)
 /* The entry told of a file that is not there, or not as it was published: forget both. */
 static cold void cache_forget(struct cache *c, struct blob *b, const char *path, int err)
 {
-	if (!index_remove(b))
-		return;
-	if (err == -ENOENT)
-		return;
-	cache_fault(c, "a file is not what was published and is removed", path, err);
-	store_remove(&c->store, path);
+	/* Removed first: else a fill that looks for it might find it. */
+	if (err != -ENOENT) {
+		cache_fault(c, "a file is not what was published and is removed", path, err);
+		store_remove(&c->store, path);
+	}
+	(void)index_remove(b);
+}
+
+/*
+ * As it was when it was opened?  Truncated, or marked by a `verify` beside this process, which
+ * takes all permissions from a file that it puts away.
+ */
+static bool is_intact(const struct blob *b, int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && (uint64_t)st.st_size == b->size && (st.st_mode & S_IRUSR);
 }
 
 /*
@@ -135,8 +148,14 @@ static int cache_open_blob(struct cache *c, struct blob *b)
 	uint64_t size;
 	int fd;
 
-	if (__atomic_load_n(&b->fd, __ATOMIC_ACQUIRE) >= 0)
-		return 0;
+	fd = __atomic_load_n(&b->fd, __ATOMIC_ACQUIRE);
+	if (fd >= 0) {
+		if (!is_intact(b, fd))
+			blob_damaged(b, -EUCLEAN);
+		return __atomic_load_n(&b->damaged, __ATOMIC_RELAXED) ? -EIO : 0;
+	}
+	if (__atomic_load_n(&b->damaged, __ATOMIC_RELAXED))
+		return -EIO;
 	store_path(&c->store, (enum cache_kind)b->kind, &b->digest, b->type, path);
 	fd = store_open(&c->store, path, &size);
 	if (fd >= 0 && size != b->size) {

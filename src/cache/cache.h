@@ -7,6 +7,7 @@
  *   PATH/manifests/sha256/ab/<hex>.<suffix>    a verified manifest; the suffix is its media type
  *   PATH/tags/<registry>/<repo...>/_tags/<tag> one line: digest, type, bytes, time of last check
  *   PATH/tmp/<name>                            fills in progress; orphans are removed at start
+ *   PATH/quarantine/<name>                     what was found damaged: bounded, never served
  *
  * Invariants
  *  1. A file under blobs/ or manifests/ has the digest of its name: it got there by rename, after
@@ -66,7 +67,8 @@ struct cache_totals {
 	uint64_t bytes; /* published */
 	uint64_t blobs;
 	uint64_t evictions;
-	uint64_t errors; /* reads, writes, renames that failed */
+	uint64_t errors;  /* reads, writes, renames that failed */
+	uint64_t damaged; /* files that were not what was published */
 	bool scanning;
 	bool usable; /* the disk takes files; else what is not cached passes by */
 };
@@ -114,8 +116,14 @@ struct blob_view {
 	uint64_t avail; /* bytes that may be read; == size when all is verified */
 	int fd;         /* >= 0 from FILLING on; borrowed while the reference is held */
 	uint8_t type;   /* manifest type index; 0: blob */
+	bool damaged;   /* READY, but its file is not what was published: read no more of it */
 };
 void blob_look(struct blob *b, struct blob_view *out);
+/*
+ * Reading it failed, or gave what is not its content.  A READY one is out of the cache: it is not
+ * found any more, its file goes to quarantine, its readers see it.  Else nothing happens.
+ */
+void blob_damaged(struct blob *b, int err);
 /* BLOB_FAILED only. */
 void blob_failure(struct blob *b, struct blob_failure *out);
 

@@ -47,8 +47,9 @@ struct cache {
 	struct offload *helpers;
 	uint64_t size_bytes;
 	uint64_t free_bytes;
-	uint64_t evictions; /* atomic, as the next four */
+	uint64_t evictions; /* atomic, as the next five */
 	uint64_t errors;
+	uint64_t damaged;
 	uint32_t tick_s; /* cache_clock()'s own */
 	bool scanning;
 	bool closing;
@@ -78,6 +79,12 @@ void cache_job_start(struct cache *c, struct job *job);
 void cache_job_ended(struct cache *c);
 /* Counts a fault of the disk, and says so. */
 void cache_fault(struct cache *c, const char *what, const char *path, int err);
+
+/*
+ * Moves a file that is not what it should be out of the way; on a helper.  The oldest there make
+ * room.  0 or -errno.
+ */
+int quarantine_file(const struct store *s, const char *path) must_check;
 
 /* Write buffers of FILL_CHUNK bytes.  NULL: no memory. */
 char *cache_chunk_get(struct cache *c) must_check;

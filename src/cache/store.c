@@ -24,6 +24,7 @@ static const char *const folders[] = {
 	"manifests",
 	"manifests/sha256",
 	"manifests/sha512",
+	"quarantine",
 	"tags",
 	"tmp",
 };

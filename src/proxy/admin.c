@@ -26,6 +26,7 @@ static uint64_t of_cache(const struct cache_totals *t, enum stat_id id)
 	switch ((int)id) {
 	case STAT_EVICTIONS: return t->evictions;
 	case STAT_CACHE_ERRORS: return t->errors;
+	case STAT_CACHE_DAMAGED: return t->damaged;
 	default: return 0;
 	}
 }

@@ -282,6 +282,30 @@ void answer_blob(struct xfer *x, uint64_t size, bool known)
 	answer_take_blob(x, s, 1);
 }
 
+void answer_manifest(struct xfer *x, struct slice body)
+{
+	struct digest_ctx ctx;
+	struct digest found;
+
+	digest_begin(&ctx, (enum digest_alg)x->digest.alg);
+	digest_update(&ctx, body.ptr, body.len);
+	digest_end(&ctx, &found);
+	if (!digest_eq(&found, &x->digest)) {
+		answer_failed(x, ERR_DIGEST);
+		return;
+	}
+	x->cache = "pass";
+	if (answer_not_modified(x, &x->digest)) {
+		answer_begin(x, 304);
+		answer_content_fields(x, &x->digest, x->type);
+		x->body_bytes = 0;
+		return;
+	}
+	answer_begin(x, 200);
+	answer_content_fields(x, &x->digest, x->type);
+	answer_memory(x, body.ptr, body.len);
+}
+
 void answer_tag_head(struct xfer *x, const struct tag_record *r)
 {
 	if (answer_not_modified(x, &r->digest)) {

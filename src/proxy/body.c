@@ -18,6 +18,21 @@ void body_init(struct body *b, struct proxy *p, struct task *owner)
 	blob_waiter_init(&b->waiter, p->loop, owner);
 }
 
+/* All of the blob and nothing else, so that its digest says whether it is right. */
+static bool body_is_whole(const struct body *b)
+{
+	const struct segment *s = &b->segments[0];
+	struct blob_view v = { .size = BLOB_SIZE_UNKNOWN };
+
+	if (b->count != 1 || s->mem || s->from != 0)
+		return false;
+	if (b->bypass)
+		v.size = bypass_size(b->bypass);
+	else
+		blob_look(b->blob, &v);
+	return s->bytes == BLOB_SIZE_UNKNOWN || s->bytes == v.size;
+}
+
 void body_set(struct body *b, struct segment *segments, unsigned count, struct blob *blob)
 {
 	assert(!b->blob);
@@ -26,6 +41,13 @@ void body_set(struct body *b, struct segment *segments, unsigned count, struct b
 	b->at = 0;
 	b->done = 0;
 	b->blob = blob;
+	if (b->bypass && body_is_whole(b))
+		bypass_hash(b->bypass);
+}
+
+void body_set_rest(struct body *b, const struct bypass_opts *rest)
+{
+	b->rest = rest;
 }
 
 static void body_took(struct body *b, uint64_t n)
@@ -54,7 +76,7 @@ static uint64_t body_window(struct body *b, struct blob_view *v, int *why)
 
 	for (;;) {
 		blob_look(b->blob, v);
-		if (v->state == BLOB_FAILED) {
+		if (v->state == BLOB_FAILED || v->damaged) {
 			*why = BODY_BROKEN;
 			return 0;
 		}
@@ -102,6 +124,54 @@ static int body_read_disk(struct body *b, int fd, uint64_t off, uint64_t len)
 	return BODY_WAIT;
 }
 
+static int body_read_bypass(struct body *b, char *dst, size_t cap)
+{
+	int n = bypass_read(b->bypass, b->segments[b->at].from + b->done, dst, cap);
+
+	if (n > 0)
+		body_took(b, (uint64_t)n);
+	return n;
+}
+
+/* Does the disk alone stand between the reader and the rest? */
+static bool body_may_pass(struct body *b)
+{
+	struct blob_failure why = { .disk = true };
+	struct blob_view v;
+
+	blob_look(b->blob, &v);
+	if (v.state == BLOB_FAILED)
+		blob_failure(b->blob, &why);
+	return b->rest && (b->err || why.disk);
+}
+
+/* The cache gives no more; upstream goes on behind what was taken. */
+static cold int body_pass(struct body *b, char *dst, size_t cap)
+{
+	uint64_t from = b->segments[b->at].from + b->done;
+	struct blob_view v;
+
+	if (!body_may_pass(b))
+		return BODY_BROKEN;
+	blob_look(b->blob, &v);
+	b->bypass = bypass_resume(b->proxy, b->owner, b->rest, from, v.size,
+				  body_is_whole(b) ? v.fd : -1);
+	if (!b->bypass)
+		return BODY_BROKEN;
+	b->err = 0;
+	return body_read_bypass(b, dst, cap);
+}
+
+static cold int body_read_failed(struct body *b, char *dst, size_t cap)
+{
+	stat_inc(&b->proxy->stats, STAT_CACHE_ERRORS);
+	if (b->disk)
+		pool_put(&b->proxy->cold_pool, b->disk);
+	b->disk = NULL;
+	blob_damaged(b->blob, b->err);
+	return body_pass(b, dst, cap);
+}
+
 static int body_read_blob(struct body *b, char *dst, size_t cap)
 {
 	struct blob_view v;
@@ -111,24 +181,22 @@ static int body_read_blob(struct body *b, char *dst, size_t cap)
 	ssize_t n;
 	int why = BODY_WAIT;
 
-	if (b->err)
-		return BODY_BROKEN;
 	if (op_busy(&b->read_op))
 		return BODY_WAIT;
+	if (b->err)
+		return body_read_failed(b, dst, cap);
 	if (b->disk)
 		return body_copy_disk(b, dst, cap);
 	window = body_window(b, &v, &why);
 	if (window == 0)
-		return why;
+		return why == BODY_BROKEN ? body_pass(b, dst, cap) : why;
 	iov.iov_len = window < cap ? (size_t)window : cap;
 	n = preadv2(v.fd, &iov, 1, (off_t)from, RWF_NOWAIT);
 	if (n < 0 && (errno == EAGAIN || errno == EOPNOTSUPP))
 		return body_read_disk(b, v.fd, from, window);
 	if (n <= 0) {
 		b->err = n < 0 ? -errno : -EIO;
-		log_limited(LOG_WARN, "cache read failed: %s", err_text(b->err));
-		stat_inc(&b->proxy->stats, STAT_CACHE_ERRORS);
-		return BODY_BROKEN;
+		return body_read_failed(b, dst, cap);
 	}
 	body_took(b, (uint64_t)n);
 	return (int)n;
@@ -163,7 +231,7 @@ int body_read(struct body *b, char *dst, size_t cap)
 	}
 	if (s->bytes != BLOB_SIZE_UNKNOWN && s->bytes - b->done < cap)
 		cap = (size_t)(s->bytes - b->done);
-	got = body_read_blob(b, dst, cap);
+	got = b->bypass ? body_read_bypass(b, dst, cap) : body_read_blob(b, dst, cap);
 	/* The end of a blob whose size is asked for is the end of nothing but an open segment. */
 	if (got == BODY_END && s->bytes != BLOB_SIZE_UNKNOWN)
 		return BODY_BROKEN;
@@ -177,14 +245,14 @@ bool body_file(struct body *b, int *fd, uint64_t *off, size_t *len)
 	uint64_t from;
 	uint64_t n;
 
-	if (!body_settle(b) || b->disk || b->err || op_busy(&b->read_op))
+	if (!body_settle(b) || b->bypass || b->disk || b->err || op_busy(&b->read_op))
 		return false;
 	s = &b->segments[b->at];
 	if (s->mem)
 		return false;
 	blob_look(b->blob, &v);
 	from = s->from + b->done;
-	if (v.state == BLOB_FAILED || v.fd < 0 || v.avail <= from)
+	if (v.state == BLOB_FAILED || v.damaged || v.fd < 0 || v.avail <= from)
 		return false;
 	n = v.avail - from;
 	if (s->bytes != BLOB_SIZE_UNKNOWN && n > s->bytes - b->done)
@@ -206,6 +274,10 @@ bool body_close(struct body *b)
 		return false;
 	if (!blob_unwait(&b->waiter))
 		return false;
+	/* It reads the blob's file: first. */
+	if (b->bypass && !bypass_close(b->bypass))
+		return false;
+	b->bypass = NULL;
 	if (b->disk)
 		pool_put(&b->proxy->cold_pool, b->disk);
 	b->disk = NULL;

@@ -2,12 +2,13 @@
 /*
  * The body of one answer: pieces of memory and ranges of one blob, in order, read by whoever sends
  * it (HTTP/1.1 now, HTTP/2 later).  Hides whether the blob is complete, still being filled, or on a
- * disk that has to be waited for.
+ * disk that has to be waited for; and a disk that fails: then upstream gives the rest (bypass.h).
  */
 #pragma once
 
 #include "cache/cache.h"
 #include "io/loop.h"
+#include "proxy/bypass.h"
 #include "proxy/proxy.h"
 
 struct segment {
@@ -33,12 +34,16 @@ struct body {
 	char *disk; /* from cold_pool: what an asynchronous read brought */
 	size_t disk_len;
 	size_t disk_used;
+	const struct bypass_opts *rest; /* borrowed; NULL: nobody else has the blob */
+	struct bypass *bypass;          /* once there: the blob is not read any more */
 	int err;
 };
 
 void body_init(struct body *b, struct proxy *p, struct task *owner);
 /* Takes over the blob reference. */
 void body_set(struct body *b, struct segment *segments, unsigned count, struct blob *blob);
+/* Where the blob can be had if the cache fails; before the first read. */
+void body_set_rest(struct body *b, const struct bypass_opts *rest);
 /* > 0: bytes copied to <dst>; else enum body_wait. */
 int body_read(struct body *b, char *dst, size_t cap) must_check;
 /* The file range that body_read() would read next, for a stream that takes files; false: none. */

@@ -248,10 +248,33 @@ static enum cache_kind xfer_kind(const struct xfer *x)
 	return x->path.verb == OCI_MANIFEST ? CACHE_MANIFEST : CACHE_BLOB;
 }
 
+/* Where it can be had without the cache.  False: no memory. */
+static bool xfer_set_rest(struct xfer *x)
+{
+	bool blob = xfer_kind(x) == CACHE_BLOB;
+	char digest[DIGEST_TEXT_MAX];
+
+	digest_format(&x->digest, digest);
+	x->rest = (struct bypass_opts){
+		.mirror = x->mirror,
+		.target = arena_printf(&x->arena, "/v2/%.*s/%s/%s", SLICE_FMT(x->route.repo),
+				       blob ? "blobs" : "manifests", digest),
+		.scope = oci_pull_scope(&x->arena, x->route.repo),
+		.accept = blob ? NULL : oci_accept_manifests,
+		.digest = &x->digest,
+	};
+	body_set_rest(&x->body, &x->rest);
+	return x->rest.target && x->rest.scope;
+}
+
 static void xfer_hit(struct xfer *x)
 {
 	struct blob_view v;
 
+	if (!xfer_set_rest(x)) {
+		answer_failed(x, ERR_LIMIT);
+		return;
+	}
 	blob_look(x->blob, &v);
 	x->type = v.type;
 	x->cache = x->joined        ? "join"
@@ -326,7 +349,7 @@ static enum step xfer_lookup(struct xfer *x)
 	case CACHE_HIT: pull_drop(pl); return xfer_hit_late(x);
 	case CACHE_NONE:
 		pull_drop(pl);
-		answer_failed(x, ERR_LIMIT);
+		x->state = XFER_BYPASS;
 		return STEP_MORE;
 	}
 	x->state = XFER_FILL;
@@ -341,11 +364,15 @@ static enum step xfer_fill_failed(struct xfer *x)
 {
 	struct blob_failure why;
 
+	blob_failure(x->blob, &why);
+	if (why.disk) {
+		x->state = XFER_BYPASS;
+		return STEP_MORE;
+	}
 	if (x->joined && x->lookups < LOOKUPS_MAX) {
 		x->state = XFER_LOOKUP;
 		return STEP_MORE;
 	}
-	blob_failure(x->blob, &why);
 	answer_failure(x, &why);
 	return STEP_MORE;
 }
@@ -367,6 +394,88 @@ static enum step xfer_fill(struct xfer *x)
 		if (x->body.waiter.waiting || blob_wait(x->blob, &x->body.waiter, &v))
 			return STEP_WAIT;
 	}
+}
+
+/* ---- passing by ---- */
+
+/* A manifest comes into memory, as it would for a fill: its type is known from the whole. */
+static enum step xfer_bypass_manifest(struct xfer *x)
+{
+	struct blob_failure why;
+	int n, type;
+
+	if (x->fetch.state == FETCH_IDLE) {
+		stat_inc(&x->proxy->stats, STAT_BYPASSES);
+		x->fetch_opts = (struct fetch_opts){
+			.mirror = x->mirror,
+			.owner = x->owner,
+			.target = x->rest.target,
+			.scope = x->rest.scope,
+			.accept = x->rest.accept,
+		};
+		fetch_start(&x->fetch, x->proxy, &x->fetch_opts);
+	}
+	if (x->fetch.state == FETCH_FAILED) {
+		answer_failed(x, x->fetch.err);
+		return STEP_MORE;
+	}
+	if (!fetch_has_head(&x->fetch))
+		return STEP_WAIT;
+	if (x->fetch.msg.status != 200) {
+		if (!fetch_refusal(&x->fetch, &x->relayed, &why))
+			return STEP_WAIT;
+		answer_failure(x, &why);
+		return STEP_MORE;
+	}
+	n = fetch_pull_all(&x->fetch, &x->relayed, MANIFEST_MAX);
+	if (n == 0)
+		return STEP_WAIT;
+	type = n == ERR_EOF ? oci_manifest_type(msg_field(&x->fetch.msg, "Content-Type"),
+						buf_data(&x->relayed))
+			    : 0;
+	if (type <= 0) {
+		answer_failed(x, n == ERR_EOF ? ERR_HTTP : n);
+		return STEP_MORE;
+	}
+	x->type = (uint8_t)type;
+	answer_manifest(x, buf_data(&x->relayed));
+	return STEP_MORE;
+}
+
+static enum step xfer_bypass_blob(struct xfer *x)
+{
+	bool part = x->range.ptr && x->method == METHOD_GET;
+	struct blob_failure why;
+	uint64_t size = 0;
+
+	if (!x->body.bypass)
+		x->body.bypass = bypass_new(x->proxy, x->owner, &x->rest, part);
+	if (!x->body.bypass) {
+		answer_failed(x, ERR_LIMIT);
+		return STEP_MORE;
+	}
+	switch (bypass_head(x->body.bypass, &x->relayed, &size, &why)) {
+	case BYPASS_WAITS: return STEP_WAIT;
+	case BYPASS_REFUSED: answer_failure(x, &why); return STEP_MORE;
+	case BYPASS_THERE: break;
+	}
+	x->cache = "pass";
+	answer_blob(x, size, size != BLOB_SIZE_UNKNOWN);
+	return STEP_MORE;
+}
+
+static enum step xfer_bypass(struct xfer *x)
+{
+	if (!blob_unwait(&x->body.waiter))
+		return STEP_WAIT;
+	if (x->blob)
+		blob_unref(x->blob);
+	x->blob = NULL;
+	if (!x->rest.target && !xfer_set_rest(x)) {
+		answer_failed(x, ERR_LIMIT);
+		return STEP_MORE;
+	}
+	return xfer_kind(x) == CACHE_BLOB ? xfer_bypass_blob(x) : xfer_bypass_manifest(x);
 }
 
 /* ---- relaying ---- */
@@ -455,6 +564,7 @@ bool xfer_run(struct xfer *x)
 		case XFER_TAG: s = xfer_tag(x); break;
 		case XFER_LOOKUP: s = xfer_lookup(x); break;
 		case XFER_FILL: s = xfer_fill(x); break;
+		case XFER_BYPASS: s = xfer_bypass(x); break;
 		case XFER_RELAY: s = xfer_relay(x); break;
 		case XFER_ANSWER: return true;
 		}

@@ -4,6 +4,7 @@
  * answer (status, fields, body).  The central machine.
  *
  *   ROUTE -> TAG -> LOOKUP -> FILL -> ANSWER       a manifest or blob
+ *            LOOKUP, FILL -> BYPASS -> ANSWER      the same while the disk fails
  *   ROUTE -> RELAY -> ANSWER                       tags/list, referrers, HEAD of what is not cached
  *   ROUTE -> ANSWER                                ping, errors, admin, redirects
  */
@@ -21,6 +22,7 @@ enum xfer_state {
 	XFER_TAG, /* waiting for a tag check */
 	XFER_LOOKUP,
 	XFER_FILL,   /* waiting for the blob's size (a manifest: all of it), or its failure */
+	XFER_BYPASS, /* the cache cannot hold it: straight from upstream */
 	XFER_RELAY,  /* reading upstream's answer into memory */
 	XFER_ANSWER, /* the answer stands; the body may be read */
 };
@@ -64,7 +66,8 @@ struct xfer {
 	int64_t stale_s; /* how old */
 	unsigned lookups;
 	bool joined;
-	struct blob *blob; /* while looking; then the body's */
+	struct blob *blob;       /* while looking; then the body's */
+	struct bypass_opts rest; /* where it can be had without the cache */
 	struct fetch fetch;
 	struct fetch_opts fetch_opts;
 	struct buf relayed; /* malloc'ed */

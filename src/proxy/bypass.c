@@ -1,0 +1,462 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "proxy/bypass.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/err.h"
+#include "base/log.h"
+#include "http/range.h"
+#include "proxy/body.h"
+
+enum {
+	/* As pull.c: so often after a break, after 0.25, 0.5, 1 ... s, anew after some progress. */
+	BYPASS_RETRIES = 5,
+	BYPASS_PAUSE_MS = 250,
+	BYPASS_PROGRESS = 256 * 1024,
+	/* A gap between two ranges is passed by up to this; beyond, a new request costs less. */
+	BYPASS_GAP_MAX = 1024 * 1024,
+};
+
+enum bypass_state {
+	BYPASS_HEAD,   /* waiting for the first head */
+	BYPASS_PREFIX, /* hashing what the client has already, from the file */
+	BYPASS_OPEN,   /* nothing runs: the rest is to be asked for */
+	BYPASS_PAUSE,  /* it broke: a moment before that */
+	BYPASS_REST,   /* waiting for the head of the rest */
+	BYPASS_SKIP,   /* bytes that are not wanted pass by */
+	BYPASS_FLOW,
+	BYPASS_END, /* nothing follows but what is held */
+	BYPASS_BAD,
+};
+
+struct bypass {
+	struct proxy *proxy;
+	struct task *owner;
+	enum bypass_state state;
+	struct digest digest;
+	struct fetch fetch;
+	struct fetch_opts opts;
+	uint64_t size; /* BLOB_SIZE_UNKNOWN until known */
+	uint64_t at;   /* of the next byte that upstream is to give */
+	uint64_t skip;
+	struct timer pause;
+	unsigned retries;
+	uint64_t retried_at;
+	bool hashing;
+	struct digest_ctx hash;
+	/* Of an unknown size, the last byte so far is held: it may be the very last. */
+	bool holds;
+	char held;
+	/* BYPASS_PREFIX */
+	struct op read_op;
+	unsigned inflight;
+	int fd;
+	int got; /* of the last read */
+	uint64_t hashed;
+	char *disk; /* from cold_pool */
+};
+
+static void bypass_pause_over(struct timer *t)
+{
+	struct bypass *bp = container_of(t, struct bypass, pause);
+
+	assert(bp->state == BYPASS_PAUSE);
+	bp->state = BYPASS_OPEN;
+	loop_wake(bp->proxy->loop, bp->owner);
+}
+
+static void bypass_read_done(struct op *op, int res)
+{
+	struct bypass *bp = container_of(op, struct bypass, read_op);
+
+	bp->got = res ? res : -EIO; /* 0: the file is shorter than what it gave */
+	loop_wake(bp->proxy->loop, bp->owner);
+}
+
+static struct bypass *bypass_make(struct proxy *p, struct task *owner, const struct bypass_opts *o)
+{
+	struct bypass *bp = calloc(1, sizeof(*bp));
+
+	if (!bp)
+		return NULL;
+	bp->proxy = p;
+	bp->owner = owner;
+	bp->digest = *o->digest;
+	bp->size = BLOB_SIZE_UNKNOWN;
+	bp->fd = -1;
+	bp->opts = (struct fetch_opts){
+		.mirror = o->mirror,
+		.owner = owner,
+		.target = o->target,
+		.scope = o->scope,
+		.accept = o->accept,
+	};
+	timer_init(&bp->pause, bypass_pause_over);
+	op_init(&bp->read_op, &bp->inflight, bypass_read_done);
+	stat_inc(&p->stats, STAT_BYPASSES);
+	return bp;
+}
+
+struct bypass *bypass_new(struct proxy *p, struct task *owner, const struct bypass_opts *o,
+			  bool head)
+{
+	struct bypass *bp = bypass_make(p, owner, o);
+
+	if (!bp)
+		return NULL;
+	bp->opts.head = head;
+	fetch_start(&bp->fetch, p, &bp->opts);
+	return bp;
+}
+
+struct bypass *bypass_resume(struct proxy *p, struct task *owner, const struct bypass_opts *o,
+			     uint64_t from, uint64_t size, int fd)
+{
+	struct bypass *bp = bypass_make(p, owner, o);
+
+	if (!bp)
+		return NULL;
+	bp->at = from;
+	bp->retried_at = from;
+	bp->size = size;
+	bp->state = BYPASS_OPEN;
+	if (fd < 0)
+		return bp;
+	bp->fd = fd;
+	bypass_hash(bp);
+	if (from > 0)
+		bp->state = BYPASS_PREFIX;
+	return bp;
+}
+
+bool bypass_close(struct bypass *bp)
+{
+	if (op_busy(&bp->read_op))
+		return false;
+	fetch_close(&bp->fetch);
+	loop_timer_clear(bp->proxy->loop, &bp->pause);
+	if (bp->disk)
+		pool_put(&bp->proxy->cold_pool, bp->disk);
+	if (bp->hashing) {
+		struct digest unused;
+
+		digest_end(&bp->hash, &unused);
+	}
+	free(bp);
+	return true;
+}
+
+uint64_t bypass_size(const struct bypass *bp)
+{
+	return bp->size;
+}
+
+void bypass_hash(struct bypass *bp)
+{
+	assert(!bp->hashing);
+	bp->hashing = true;
+	digest_begin(&bp->hash, (enum digest_alg)bp->digest.alg);
+}
+
+/* Is it the digest of nothing? */
+static bool bypass_is_empty(const struct digest *d)
+{
+	struct digest_ctx ctx;
+	struct digest nothing;
+
+	digest_begin(&ctx, (enum digest_alg)d->alg);
+	digest_end(&ctx, &nothing);
+	return digest_eq(&nothing, d);
+}
+
+enum bypass_head bypass_head(struct bypass *bp, struct buf *words, uint64_t *size,
+			     struct blob_failure *why)
+{
+	const struct msg *m = &bp->fetch.msg;
+
+	assert(bp->state == BYPASS_HEAD);
+	*why = (struct blob_failure){ 0 };
+	if (bp->fetch.state == FETCH_FAILED) {
+		*why = (struct blob_failure){ .err = bp->fetch.err };
+		return BYPASS_REFUSED;
+	}
+	if (!fetch_has_head(&bp->fetch))
+		return BYPASS_WAITS;
+	if (m->status != 200)
+		return fetch_refusal(&bp->fetch, words, why) ? BYPASS_REFUSED : BYPASS_WAITS;
+	if (bp->opts.head) {
+		if (!http_parse_uint(msg_field(m, "Content-Length"), &bp->size))
+			bp->size = BLOB_SIZE_UNKNOWN;
+		fetch_close(&bp->fetch);
+		bp->opts.head = false;
+		bp->state = BYPASS_OPEN;
+	} else {
+		if (m->body == BODY_LENGTH)
+			bp->size = m->body_bytes;
+		bp->state = BYPASS_FLOW;
+	}
+	/* Nothing would be read of an empty one, so nothing hashed. */
+	if (m->body == BODY_NONE && bp->state == BYPASS_FLOW)
+		*why = (struct blob_failure){ .err = ERR_HTTP };
+	else if (bp->size == 0 && !bypass_is_empty(&bp->digest))
+		*why = (struct blob_failure){ .err = ERR_SHORT };
+	else
+		*size = bp->size;
+	return why->err ? BYPASS_REFUSED : BYPASS_THERE;
+}
+
+static int bypass_bad(struct bypass *bp, int err)
+{
+	char digest[DIGEST_TEXT_MAX];
+
+	digest_format(&bp->digest, digest);
+	log_limited(LOG_WARN, "bypass mirror=%s digest=%s broken at=%llu: %s",
+		    bp->opts.mirror->conf->name, digest, (unsigned long long)bp->at, err_text(err));
+	fetch_close(&bp->fetch);
+	bp->state = BYPASS_BAD;
+	return BODY_BROKEN;
+}
+
+/* Asked for again from the start of the chain, since tokens and links expire. */
+static int bypass_broke(struct bypass *bp, int err)
+{
+	if (bp->at >= bp->retried_at + BYPASS_PROGRESS)
+		bp->retries = 0;
+	if (bp->retries == BYPASS_RETRIES || bp->proxy->killed)
+		return bypass_bad(bp, err);
+	fetch_close(&bp->fetch);
+	bp->retried_at = bp->at;
+	loop_timer_set(bp->proxy->loop, &bp->pause,
+		       proxy_now(bp->proxy) + ((uint64_t)BYPASS_PAUSE_MS << bp->retries++));
+	bp->state = BYPASS_PAUSE;
+	return BODY_WAIT;
+}
+
+/*
+ * What the client has came from a file that could be read then; if it cannot now, nobody can say
+ * what the whole would be, and the connection is cut: that is safer than the end of a body of which
+ * a part was never looked at.
+ */
+static int bypass_prefix(struct bypass *bp)
+{
+	uint64_t left;
+
+	if (op_busy(&bp->read_op))
+		return BODY_WAIT;
+	if (bp->got < 0)
+		return bypass_bad(bp, bp->got);
+	if (bp->got > 0) {
+		digest_update(&bp->hash, bp->disk, (size_t)bp->got);
+		bp->hashed += (uint64_t)bp->got;
+		bp->got = 0;
+	}
+	left = bp->at - bp->hashed;
+	if (left == 0) {
+		pool_put(&bp->proxy->cold_pool, bp->disk);
+		bp->disk = NULL;
+		bp->state = BYPASS_OPEN;
+		return 1;
+	}
+	if (!bp->disk)
+		bp->disk = pool_get(&bp->proxy->cold_pool);
+	if (!bp->disk)
+		return bypass_bad(bp, ERR_LIMIT);
+	loop_read(bp->proxy->loop, &bp->read_op, bp->fd, bp->disk,
+		  left < IO_CHUNK ? (size_t)left : IO_CHUNK, bp->hashed);
+	return BODY_WAIT;
+}
+
+static bool bypass_is_rest(const struct bypass *bp)
+{
+	const struct msg *m = &bp->fetch.msg;
+	uint64_t from, to, total;
+
+	return m->status == 206 && bp->at > 0 &&
+	       content_range_parse(msg_field(m, "Content-Range"), &from, &to, &total) &&
+	       from == bp->at && to + 1 == total &&
+	       (bp->size == BLOB_SIZE_UNKNOWN || total == bp->size);
+}
+
+static bool bypass_is_whole(const struct bypass *bp)
+{
+	const struct msg *m = &bp->fetch.msg;
+
+	return m->status == 200 && (m->body != BODY_LENGTH || bp->size == BLOB_SIZE_UNKNOWN ||
+				    m->body_bytes == bp->size);
+}
+
+static int bypass_rest(struct bypass *bp)
+{
+	if (bp->fetch.state == FETCH_FAILED)
+		return bypass_broke(bp, bp->fetch.err);
+	if (!fetch_has_head(&bp->fetch))
+		return BODY_WAIT;
+	if (bypass_is_rest(bp)) {
+		bp->state = BYPASS_FLOW;
+		return 1;
+	}
+	if (!bypass_is_whole(bp))
+		return bypass_broke(bp, ERR_SHORT);
+	bp->skip = bp->at;
+	bp->state = BYPASS_SKIP;
+	return 1;
+}
+
+/* <dst> is but a place to read into. */
+static int bypass_skip(struct bypass *bp, char *dst, size_t cap)
+{
+	struct buf scratch;
+	int n;
+
+	while (bp->skip > 0) {
+		buf_init(&scratch, dst, bp->skip < cap ? (size_t)bp->skip : cap);
+		n = fetch_pull(&bp->fetch, &scratch);
+		if (n == 0)
+			return BODY_WAIT;
+		if (n < 0)
+			return bypass_broke(bp, n == ERR_EOF ? ERR_SHORT : n);
+		bp->skip -= (uint64_t)n;
+	}
+	bp->state = BYPASS_FLOW;
+	return 1;
+}
+
+static bool bypass_is_right(struct bypass *bp)
+{
+	struct digest found;
+
+	if (!bp->hashing)
+		return true;
+	digest_end(&bp->hash, &found);
+	bp->hashing = false;
+	return digest_eq(&found, &bp->digest);
+}
+
+/* Gives the byte that was held and holds the last of <n> new ones: that many to give. */
+static int bypass_hold(struct bypass *bp, char *dst, int n)
+{
+	char last = dst[n - 1];
+
+	if (bp->holds) {
+		memmove(dst + 1, dst, (size_t)n - 1);
+		dst[0] = bp->held;
+	} else {
+		n--;
+	}
+	bp->held = last;
+	bp->holds = true;
+	return n;
+}
+
+static int bypass_eof(struct bypass *bp, char *dst)
+{
+	if (!bypass_is_right(bp))
+		return bypass_bad(bp, ERR_DIGEST);
+	bp->size = bp->at;
+	bp->state = BYPASS_END;
+	if (!bp->holds)
+		return BODY_END;
+	bp->holds = false;
+	dst[0] = bp->held;
+	return 1;
+}
+
+static int bypass_flow_sized(struct bypass *bp, char *dst, size_t cap)
+{
+	struct buf into;
+	int n;
+
+	assert(bp->at < bp->size);
+	if (bp->size - bp->at < cap)
+		cap = (size_t)(bp->size - bp->at);
+	buf_init(&into, dst, cap);
+	n = fetch_pull(&bp->fetch, &into);
+	if (n == 0)
+		return BODY_WAIT;
+	if (n < 0)
+		return bypass_broke(bp, n == ERR_EOF ? ERR_SHORT : n);
+	if (bp->hashing)
+		digest_update(&bp->hash, dst, (size_t)n);
+	bp->at += (uint64_t)n;
+	if (bp->at < bp->size)
+		return n;
+	if (!bypass_is_right(bp))
+		return bypass_bad(bp, ERR_DIGEST);
+	bp->state = BYPASS_END;
+	return n;
+}
+
+/* Upstream did not tell the size: only its end says which byte was the last. */
+static int bypass_flow_open(struct bypass *bp, char *dst, size_t cap)
+{
+	struct buf into;
+	int n;
+
+	do {
+		buf_init(&into, dst, cap);
+		n = fetch_pull(&bp->fetch, &into);
+		if (n == 0)
+			return BODY_WAIT;
+		if (n == ERR_EOF)
+			return bypass_eof(bp, dst);
+		if (n < 0)
+			return bypass_broke(bp, n);
+		if (bp->hashing)
+			digest_update(&bp->hash, dst, (size_t)n);
+		bp->at += (uint64_t)n;
+		n = bypass_hold(bp, dst, n);
+	} while (n == 0);
+	return n;
+}
+
+/* To where the next range begins. */
+static void bypass_seek(struct bypass *bp, uint64_t from)
+{
+	assert(!bp->hashing);
+	if (bp->state == BYPASS_BAD || bp->state == BYPASS_PAUSE)
+		return;
+	if (bp->state == BYPASS_FLOW && from > bp->at && from - bp->at <= BYPASS_GAP_MAX) {
+		bp->skip = from - bp->at;
+		bp->state = BYPASS_SKIP;
+	} else {
+		fetch_close(&bp->fetch);
+		bp->state = BYPASS_OPEN;
+	}
+	bp->at = from;
+	bp->retried_at = from;
+}
+
+int bypass_read(struct bypass *bp, uint64_t from, char *dst, size_t cap)
+{
+	int n = 0;
+
+	assert(cap > 0);
+	if (from != bp->at - bp->holds)
+		bypass_seek(bp, from);
+	for (;;) {
+		switch (bp->state) {
+		case BYPASS_HEAD: unreachable("the head comes before the body");
+		case BYPASS_PREFIX: n = bypass_prefix(bp); break;
+		case BYPASS_OPEN:
+			if (bp->at == bp->size) {
+				bp->state = BYPASS_END;
+				continue;
+			}
+			bp->opts.from = bp->at;
+			fetch_start(&bp->fetch, bp->proxy, &bp->opts);
+			bp->state = BYPASS_REST;
+			continue;
+		case BYPASS_PAUSE: return BODY_WAIT;
+		case BYPASS_REST: n = bypass_rest(bp); break;
+		case BYPASS_SKIP: n = bypass_skip(bp, dst, cap); break;
+		case BYPASS_FLOW:
+			return bp->size == BLOB_SIZE_UNKNOWN ? bypass_flow_open(bp, dst, cap)
+							     : bypass_flow_sized(bp, dst, cap);
+		case BYPASS_END: return BODY_END;
+		case BYPASS_BAD: return BODY_BROKEN;
+		}
+		if (n <= 0)
+			return n;
+	}
+}

@@ -1,0 +1,280 @@
+"""The disk fails: clients are served all the same, and Sluice recovers by itself."""
+import contextlib
+import os
+import pathlib
+import shutil
+import subprocess
+import threading
+
+import pytest
+
+from rig import httpd, images
+from rig.proc import wait_for
+from rig.wire import ACCEPT
+
+MB = 1 << 20
+
+
+def path_of(image, digest):
+    return f"/v2/docker.io/{image.repo}/blobs/{digest}"
+
+
+@pytest.fixture
+def blob(rig, request):
+    """(image, digest) of an 8 MB layer of the test's own."""
+    name = "".join(c if c.isalnum() else "x" for c in request.node.name.lower())
+    image = images.one_blob(rig.push, f"library/d{name}", 8 * MB)
+    return image, image.largest
+
+
+class Disk:
+    """A file system of its own under the cache of one Sluice."""
+    def __init__(self, folder, size):
+        self.dir = pathlib.Path(folder)
+        self.dir.mkdir(parents=True, exist_ok=True)
+        done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=755", "sluice-test",
+                               self.dir], capture_output=True, text=True)
+        if done.returncode:
+            pytest.skip(f"no tmpfs can be mounted here: {done.stderr.strip()}")
+
+    def remount(self, how):
+        subprocess.run(["mount", "-o", f"remount,{how}", self.dir], check=True)
+
+    def free(self):
+        v = os.statvfs(self.dir)
+        return v.f_bavail * v.f_frsize
+
+    def fill(self, leave=0):
+        """Somebody else writes until so many bytes are left."""
+        with open(self.dir / "ballast", "ab", buffering=0) as f, contextlib.suppress(OSError):
+            while self.free() > leave:
+                f.write(b"x" * min(MB, self.free() - leave))
+
+    def clear(self):
+        (self.dir / "ballast").unlink()
+
+    def close(self):
+        subprocess.run(["umount", "-l", self.dir], check=False)
+
+
+@pytest.fixture
+def disk(tmp_path_factory):
+    """disk(size): a small file system; its folder "cache" is for [cache] path."""
+    made = []
+
+    def make(size):
+        made.append(Disk(tmp_path_factory.mktemp("disk"), size))
+        return made[-1]
+    yield make
+    for d in made:
+        d.close()
+
+
+def get(w, image, digest, *headers):
+    a = w.ask("GET", path_of(image, digest), *headers)
+    return a.status, images.digest_of(a.body), a.cut
+
+
+def usable(s):
+    return s.metrics()["cache_usable"] == 1
+
+
+def lines(s, text):
+    return [x for x in (s.dir / "log").read_text().splitlines() if text in x]
+
+
+def break_full(s, d):
+    d.fill()
+    return d.clear
+
+
+def break_read_only(s, d):
+    d.remount("ro")
+    return lambda: d.remount("rw")
+
+
+def break_unlinked(s, d):
+    shutil.rmtree(s.config["cache"]["path"])
+    return lambda: None                 # made again by Sluice itself
+
+
+def break_moved(s, d):
+    path = pathlib.Path(s.config["cache"]["path"])
+    path.rename(path.with_name("elsewhere"))
+    path.write_text("in the way")
+    wait_for(lambda: not usable(s), 30, "a look at the folder")
+    return path.unlink
+
+
+@pytest.mark.parametrize("how", [break_full, break_read_only, break_unlinked, break_moved])
+def test_disk_that_fails(start, rig, wire, disk, blob, fresh, how):
+    """While the disk fails every request is answered, right and whole, from upstream: blobs, ranges,
+    HEAD, manifests; said once; when the disk is back blobs are cached again."""
+    image, digest = blob
+    whole = rig.registry.blob_path(digest).read_bytes()
+    d = disk("64M")
+    s = start({"cache": {"path": d.dir / "cache", "free": "0"}})
+    mend = how(s, d)
+    delta = s.delta()
+    for _ in range(3):
+        assert get(wire(s), image, digest) == (200, digest, False)
+    a = wire(s).ask("GET", path_of(image, digest), f"Range: bytes=100-{3 * MB}")
+    assert (a.status, a.body) == (206, whole[100:3 * MB + 1])
+    a = wire(s).ask("GET", path_of(image, digest), f"Range: bytes=5-9,{6 * MB}-{6 * MB + 4}")
+    assert a.status == 206 and whole[5:10] in a.body and whole[6 * MB:6 * MB + 5] in a.body
+    a = wire(s).ask("HEAD", path_of(image, digest))
+    assert (a.status, int(a.get("Content-Length"))) == (200, len(whole))
+    for ref in (fresh.tag, fresh.digest):
+        for method in ("GET", "HEAD"):
+            a = wire(s).ask(method, f"/v2/docker.io/{fresh.repo}/manifests/{ref}", *ACCEPT)
+            assert (a.status, a.get("Docker-Content-Digest")) == (200, fresh.digest)
+            assert method == "HEAD" or a.body == fresh.raw
+    if how is not break_unlinked:       # which may be mended already
+        assert not usable(s)
+        assert delta()["cache_bypass_total"] >= 5
+        assert len(lines(s, " unusable error=")) == 1
+    mend()
+    wait_for(lambda: usable(s), 60, "a usable cache", 0.2)
+    assert lines(s, "usable again")
+    assert get(wire(s), image, digest)[:2] == (200, digest)
+    wait_for(lambda: (d.dir / "cache/blobs/sha256" / digest[7:9] / digest[7:]).exists(), 20, "a file")
+    rig.cdn.log.clear()
+    assert get(wire(s), image, digest)[:2] == (200, digest)
+    assert not rig.cdn.log
+
+
+def test_upstream_errors_pass_by(start, rig, wire, disk, blob):
+    """In bypass, too, a 404 is a 404, a wrong body is cut before its end, a broken one gone on with."""
+    image, digest = blob
+    d = disk("32M")
+    s = start({"cache": {"path": d.dir / "cache", "free": "0"}})
+    d.remount("ro")
+    assert get(wire(s), image, digest) == (200, digest, False)
+    absent = "sha256:" + "ab" * 32
+    assert wire(s).ask("GET", path_of(image, absent)).status == 404
+    with rig.cdn.fault(httpd.corrupt(100), digest[7:]):
+        status, got, cut = get(wire(s), image, digest)
+        assert got != digest and cut
+    with rig.cdn.fault(httpd.cut(3 * MB), digest[7:], times=1):
+        assert get(wire(s), image, digest) == (200, digest, False)
+    with rig.cdn.fault(httpd.chunked(), digest[7:]):
+        assert get(wire(s), image, digest) == (200, digest, False)
+    with rig.cdn.fault(httpd.chunked(), digest[7:]), rig.cdn.fault(httpd.corrupt(100), digest[7:]):
+        status, got, cut = get(wire(s), image, digest)
+        assert cut
+
+
+class Reader(threading.Thread):
+    def __init__(self, w, image, digest, *headers):
+        super().__init__(daemon=True)
+        self.args, self.result = (w, image, digest, *headers), None
+        self.start()
+
+    def run(self):
+        self.result = get(*self.args)
+
+    def done(self):
+        self.join(60)
+        return self.result
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+def test_full_in_the_middle(start, rig, wire, disk, blob, ranges):
+    """The disk is full when half of a blob is there: clients in the middle get the rest of it, whole
+    and verified, by Range or, if upstream knows none, by passing by what they have."""
+    image, digest = blob
+    d = disk("64M")
+    s = start({"cache": {"path": d.dir / "cache", "free": "0"}})
+    d.fill(leave=5 * MB)
+    with contextlib.ExitStack() as faults:
+        if not ranges:
+            faults.enter_context(rig.cdn.fault(httpd.ignore_range(), digest[7:]))
+        readers = [Reader(wire(s), image, digest) for _ in range(5)]
+        for r in readers:
+            assert r.done() == (200, digest, False)
+    assert s.metrics()["cache_bypass_total"] >= 1
+    assert not list((d.dir / "cache/tmp").iterdir())
+
+
+def test_wrong_rest(start, rig, wire, disk, blob):
+    """Full in the middle, and what upstream then gives is wrong: nobody gets the whole of it."""
+    image, digest = blob
+    d = disk("64M")
+    s = start({"cache": {"path": d.dir / "cache", "free": "0"}})
+    d.fill(leave=5 * MB)
+    with rig.cdn.fault(httpd.corrupt(1000), digest[7:]):
+        status, got, cut = get(wire(s), image, digest)
+    assert got != digest and cut
+
+
+def test_truncated_under_a_reader(start, rig, wire, blob):
+    """A cached file loses its end while it is read: the reader gets the rest from upstream, the file
+    goes to quarantine, the next request fetches it anew."""
+    image, digest = blob
+    s = start()
+    assert get(wire(s), image, digest)[:2] == (200, digest)
+    wait_for(s.blob_file(digest).exists, 10, "the blob's file")
+    w = wire(s)
+    w.send(f"GET {path_of(image, digest)} HTTP/1.1\r\nHost: mirror.test\r\n\r\n")
+    a = w.head()
+    os.truncate(s.blob_file(digest), 5 * MB + 123)
+    assert images.digest_of(w.take(int(a.get("Content-Length")))) == digest
+    wait_for(lambda: not s.blob_file(digest).exists(), 10, "quarantine")
+    assert len(list((s.cache / "quarantine").iterdir())) == 1
+    assert s.metrics()["cache_damaged_total"] == 1
+    rig.cdn.log.clear()
+    assert get(wire(s), image, digest)[:2] == (200, digest)
+    assert len(rig.cdn.log) == 1
+    wait_for(s.blob_file(digest).exists, 10, "the blob's file")
+
+
+def test_truncated_before_a_reader(start, rig, wire, blob):
+    """The same before the request: never a short answer."""
+    image, digest = blob
+    s = start()
+    assert get(wire(s), image, digest)[:2] == (200, digest)
+    wait_for(s.blob_file(digest).exists, 10, "the blob's file")
+    os.truncate(s.blob_file(digest), MB)
+    for _ in range(3):
+        assert get(wire(s), image, digest) == (200, digest, False)
+
+
+def test_free_floor_with_other_writers(start, rig, wire, disk):
+    """Somebody else fills the disk: the cache gives way until the floor is free again, without a
+    request coming."""
+    d = disk("96M")
+    s = start({"cache": {"path": d.dir / "cache", "free": "40M", "size": "64M"}})
+    image = images.plain(rig.push, "library/floor", "latest",
+                         [{"data": images.noise(f"f{i}", 8 * MB)} for i in range(4)])
+    for n, digest in enumerate(image.layers):
+        assert get(wire(s), image, digest)[:2] == (200, digest)
+        s.wait_metric("fills_ok_total", n + 1)
+    assert d.free() >= 40 * MB and s.metrics()["evictions_total"] == 0
+    d.fill(leave=30 * MB)
+    wait_for(lambda: d.free() >= 40 * MB, 30, lambda: f"free space: {d.free()}")
+    assert s.metrics()["evictions_total"] >= 1
+    assert usable(s)
+
+
+def test_never_above_its_size(start, rig, wire, disk):
+    """What is published never sums up to more than `size`, at no moment."""
+    s = start({"cache": {"size": "64M", "free": "0"}})
+    image = images.plain(rig.push, "library/bound", "latest",
+                         [{"data": images.noise(f"b{i}", 12 * MB)} for i in range(12)])
+    most, stop = [0], threading.Event()
+
+    def watch():
+        while not stop.is_set():
+            with contextlib.suppress(OSError):
+                most[0] = max(most[0], sum(f.stat().st_size
+                                           for f in (s.cache / "blobs").rglob("*") if f.is_file()))
+    t = threading.Thread(target=watch, daemon=True)
+    t.start()
+    for a, b in zip(image.layers[::2], image.layers[1::2]):
+        two = [Reader(wire(s), image, x) for x in (a, b)]
+        for r in two:
+            assert r.done()[0] == 200
+    s.wait_metric("fills_ok_total", 12)
+    stop.set()
+    t.join(10)
+    assert most[0] <= 64 * MB + 12 * MB         # one fill more, in progress with another
