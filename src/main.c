@@ -35,13 +35,14 @@ enum {
 	JOIN_POLL_MS = 20,
 	CLOCK_MS = 1000, /* the cache's clock: see cache_clock() */
 	DUMP_MAX = 16 * CONFIG_FILE_MAX,
+	RESTART_KEYS_MAX = 32, /* more than there are */
 };
 
 static const char default_file[] = "/etc/sluice/sluice.ini";
 
 /* All zero: nothing is up. */
 struct server {
-	struct config *config;
+	struct config *config; /* that it was started with */
 	struct shared shared;
 	const char *suffixes[OCI_TYPES]; /* the cache keeps a pointer to it */
 	unsigned long nofile;
@@ -98,7 +99,6 @@ static bool make_arrays(struct server *s)
 	unsigned n;
 
 	cpus_find(&s->cpus);
-	s->shared.config = s->config;
 	s->shared.access_fd = -1;
 	n = conf->workers ? (unsigned)conf->workers : s->cpus.count;
 	s->listens_each =
@@ -107,8 +107,7 @@ static bool make_arrays(struct server *s)
 	s->proxies = calloc(n, sizeof(*s->proxies));
 	s->workers = calloc(n, sizeof(*s->workers));
 	s->shared.stats = calloc(n, sizeof(*s->shared.stats));
-	s->shared.mirror_tls = calloc(s->config->mirrors_count, sizeof(*s->shared.mirror_tls));
-	if (!s->listens || !s->proxies || !s->workers || !s->shared.stats || !s->shared.mirror_tls)
+	if (!s->listens || !s->proxies || !s->workers || !s->shared.stats)
 		return fail("no memory for %u workers", n);
 	s->shared.workers = n;
 	for (unsigned i = 0; i < n * s->listens_each; i++)
@@ -118,46 +117,15 @@ static bool make_arrays(struct server *s)
 	return true;
 }
 
-static bool load_certificates(struct server *s)
+static bool load_setup(struct server *s)
 {
-	const struct config *c = s->config;
-	struct tls_cert_opts *certs;
 	char why[512];
 
 	s->tls_up = tls_global_init() == 0;
 	if (!s->tls_up)
 		return fail("wolfSSL does not start");
-	if (c->server.https.count == 0)
-		return true;
-	certs = calloc(c->certs_count, sizeof(*certs));
-	for (unsigned i = 0; certs && i < c->certs_count; i++)
-		certs[i] = (struct tls_cert_opts){ c->certs[i].name, c->certs[i].chain,
-						   c->certs[i].key };
-	snprintf(why, sizeof(why), "no memory for certificates");
-	if (certs)
-		s->shared.tls = tls_server_new(certs, c->certs_count, false, why, sizeof(why));
-	free(certs);
-	return s->shared.tls ? true : fail("%s", why);
-}
-
-/* Mirrors without roots of their own share one set of the system's, which is 140 certificates. */
-static bool load_trust(struct server *s)
-{
-	struct tls_client *common = NULL;
-	char why[512];
-
-	for (unsigned i = 0; i < s->config->mirrors_count; i++) {
-		const char *ca = s->config->mirrors[i].ca;
-		struct tls_client *tls = !ca && common ? tls_client_ref(common)
-						       : tls_client_new(ca, why, sizeof(why));
-
-		if (!tls)
-			return fail("%s", why);
-		if (!ca)
-			common = tls;
-		s->shared.mirror_tls[i] = tls;
-	}
-	return true;
+	s->shared.setup = setup_new(config_ref(s->config), why, sizeof(why));
+	return s->shared.setup ? true : fail("%s", why);
 }
 
 static bool raise_limits(struct server *s)
@@ -345,21 +313,79 @@ static bool server_up(struct server *s)
 
 	if (err < 0)
 		return fail("signals cannot be blocked: %s", err_text(err));
-	return make_arrays(s) && load_certificates(s) && load_trust(s) && raise_limits(s) &&
-	       bind_all(s) && open_access_log(s) && drop_rights(s) && open_cache(s) &&
-	       make_proxies(s) && start_workers(s);
+	return make_arrays(s) && load_setup(s) && raise_limits(s) && bind_all(s) &&
+	       open_access_log(s) && drop_rights(s) && open_cache(s) && make_proxies(s) &&
+	       start_workers(s);
 }
 
 /* Running, and going down. */
 
-static void wait_for_stop(struct cache *cache)
+static void log_messages(const struct config_messages *m, enum log_level level)
+{
+	for (unsigned i = 0; i < m->count; i++)
+		log_line(level, "reload %s", m->text[i]);
+}
+
+/* NULL: the log says what is wrong. */
+static struct setup *load_again(const char *file)
+{
+	struct config_errors errs;
+	struct config *c;
+	struct setup *setup = NULL;
+	char why[512] = "";
+
+	if (config_load(file, &c, &errs) == 0)
+		setup = setup_new(c, why, sizeof(why));
+	log_messages(&errs.errors, LOG_ERR);
+	log_messages(&errs.warnings, LOG_WARN);
+	config_errors_fini(&errs);
+	if (why[0] && !setup)
+		log_err("reload %s", why);
+	return setup;
+}
+
+/* What the new file says of keys that are used at the start alone. */
+static void tell_restart(const struct server *s, const struct config *now)
+{
+	const char *keys[RESTART_KEYS_MAX];
+	unsigned n = config_restart_keys(s->config, now, keys, countof(keys));
+
+	for (unsigned i = 0; i < n; i++)
+		log_warn("reload key=%s has changed, which takes a restart: the old value goes on",
+			 keys[i]);
+}
+
+/* All of it, or nothing: then the old one goes on. */
+static void reload(struct server *s, const char *file)
+{
+	struct setup *setup = load_again(file);
+	const struct config *c;
+
+	if (!setup || !proxies_reload(s->proxies, s->proxies_up, setup)) {
+		log_err("reload file=%s refused: %s", file,
+			setup ? "the workers are not ready for it, try again"
+			      : "the old configuration goes on");
+		if (setup)
+			setup_unref(setup);
+		return;
+	}
+	c = setup->config;
+	tell_restart(s, c);
+	log_set_level((enum log_level)c->server.log_level);
+	cache_resize(s->shared.cache, c->cache.size_bytes, c->cache.free_bytes);
+	log_info("reload file=%s mirrors=%u certificates=%u done", file, c->mirrors_count,
+		 c->certs_count);
+	setup_unref(setup);
+}
+
+static void wait_for_stop(struct server *s, const char *file)
 {
 	for (;;) {
 		switch (signals_wait(CLOCK_MS)) {
 		case SIGNALS_STOP: return;
-		case SIGNALS_RELOAD: log_warn("signal=SIGHUP reload is not there yet"); break;
+		case SIGNALS_RELOAD: reload(s, file); break;
 		case SIGNALS_REOPEN: log_warn("signal=SIGUSR1 reopening is not there yet"); break;
-		case SIGNALS_NONE: cache_clock(cache); break;
+		case SIGNALS_NONE: cache_clock(s->shared.cache); break;
 		}
 	}
 }
@@ -401,14 +427,10 @@ static void server_down(struct server *s)
 	for (unsigned i = 0; i < s->shared.workers * s->listens_each; i++)
 		if (s->listens[i].fd >= 0)
 			close(s->listens[i].fd);
-	for (unsigned i = 0; s->shared.mirror_tls && i < s->config->mirrors_count; i++)
-		if (s->shared.mirror_tls[i])
-			tls_client_unref(s->shared.mirror_tls[i]);
-	if (s->shared.tls)
-		tls_server_unref(s->shared.tls);
+	if (s->shared.setup)
+		setup_unref(s->shared.setup);
 	if (s->tls_up)
 		tls_global_fini();
-	free(s->shared.mirror_tls);
 	free(s->shared.stats);
 	free(s->workers);
 	free(s->proxies);
@@ -432,7 +454,7 @@ static int cmd_serve(const char *file, bool verbose)
 		log_info("sluice version=%s workers=%u https=%s ready", version_text(),
 			 s.shared.workers,
 			 s.config->server.https.count ? s.config->server.https.v[0].text : "-");
-		wait_for_stop(s.shared.cache);
+		wait_for_stop(&s, file);
 		log_info("sluice draining timeout_ms=%ju",
 			 (uintmax_t)s.config->server.drain_timeout_ms);
 		drain(&s);

@@ -89,6 +89,13 @@ void cache_totals(struct cache *c, struct cache_totals *out)
 	};
 }
 
+void cache_resize(struct cache *c, uint64_t size_bytes, uint64_t free_bytes)
+{
+	__atomic_store_n(&c->size_bytes, size_bytes, __ATOMIC_RELAXED);
+	__atomic_store_n(&c->free_bytes, free_bytes, __ATOMIC_RELAXED);
+	cache_house(c, HOUSE_EVICT);
+}
+
 uint32_t cache_now_s(void)
 {
 	struct timespec ts;

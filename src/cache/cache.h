@@ -63,6 +63,9 @@ void cache_close(struct cache *c);
  */
 void cache_clock(struct cache *c);
 
+/* Other bounds from now on; what is too much goes at the next look. */
+void cache_resize(struct cache *c, uint64_t size_bytes, uint64_t free_bytes);
+
 struct cache_totals {
 	uint64_t bytes; /* published */
 	uint64_t blobs;

@@ -45,9 +45,9 @@ struct cache {
 	struct index index;
 	struct tags tags;
 	struct offload *helpers;
-	uint64_t size_bytes;
+	uint64_t size_bytes; /* atomic, as all to `errors`: a reload changes these two */
 	uint64_t free_bytes;
-	uint64_t evictions; /* atomic, as the next five */
+	uint64_t evictions;
 	uint64_t errors;
 	uint64_t damaged;
 	uint32_t tick_s; /* cache_clock()'s own */
@@ -70,6 +70,11 @@ struct cache {
 static inline struct cache *cache_of(const struct blob *b)
 {
 	return container_of(b->shard->index, struct cache, index);
+}
+
+static inline uint64_t cache_size(const struct cache *c)
+{
+	return __atomic_load_n(&c->size_bytes, __ATOMIC_RELAXED);
 }
 
 uint32_t cache_now_s(void);

@@ -20,8 +20,10 @@ static uint64_t evict_need(struct cache *c)
 {
 	uint64_t bytes = __atomic_load_n(&c->index.bytes, __ATOMIC_RELAXED);
 	uint64_t free_bytes = store_free_bytes(&c->store);
-	uint64_t over = bytes > c->size_bytes ? bytes - c->size_bytes : 0;
-	uint64_t lack = free_bytes < c->free_bytes ? c->free_bytes - free_bytes : 0;
+	uint64_t size = cache_size(c);
+	uint64_t floor = __atomic_load_n(&c->free_bytes, __ATOMIC_RELAXED);
+	uint64_t over = bytes > size ? bytes - size : 0;
+	uint64_t lack = free_bytes < floor ? floor - free_bytes : 0;
 	uint64_t want = __atomic_exchange_n(&c->disk.want_bytes, 0, __ATOMIC_RELAXED);
 
 	lack = want > lack ? want : lack;
@@ -77,9 +79,10 @@ void evict_run(struct cache *c)
 void evict_for(struct cache *c, uint64_t bytes)
 {
 	uint64_t sum = __atomic_load_n(&c->index.bytes, __ATOMIC_RELAXED) + bytes;
+	uint64_t size = cache_size(c);
 
-	if (sum > c->size_bytes && !__atomic_load_n(&c->scanning, __ATOMIC_ACQUIRE))
-		evict_bytes(c, sum - c->size_bytes);
+	if (sum > size && !__atomic_load_n(&c->scanning, __ATOMIC_ACQUIRE))
+		evict_bytes(c, sum - size);
 }
 
 void evict_touch(struct cache *c)

@@ -275,7 +275,7 @@ static void fill_publish_work(struct job *job)
 	struct fill *f = container_of(job, struct fill, publish_job);
 	const struct store *s = &f->cache->store;
 
-	if (f->received > f->cache->size_bytes) {
+	if (f->received > cache_size(f->cache)) {
 		store_tmp_remove(s, f->tmp_name);
 		return;
 	}
@@ -303,7 +303,7 @@ static void fill_publish_done(struct job *job)
 		fill_unpublished(f);
 		return;
 	}
-	blob_publish(f->blob, f->received <= f->cache->size_bytes);
+	blob_publish(f->blob, f->received <= cache_size(f->cache));
 	stat_inc(f->stats, STAT_FILLS_OK);
 	fill_enter(f, FILL_DONE);
 	index_trim_fds(&f->cache->index);

@@ -167,5 +167,12 @@ void config_unref(struct config *c);
  */
 bool config_realm_ok(const struct conf_mirror *m, struct slice host);
 
+/*
+ * The names of keys that are used at the start alone, and differ: at most <max> of them into
+ * <keys>, static texts; how many.
+ */
+unsigned config_restart_keys(const struct config *a, const struct config *b, const char **keys,
+			     unsigned max) must_check;
+
 /* All effective values as an INI file, without secrets; false: it does not fit. */
 bool config_dump(const struct config *c, struct buf *out);

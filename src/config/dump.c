@@ -111,3 +111,40 @@ bool config_dump(const struct config *c, struct buf *out)
 			return false;
 	return true;
 }
+
+/* As they are printed, they are compared. */
+static bool key_differs(const struct schema_key *k, const void *a, const void *b)
+{
+	char mem[2][16 * 1024]; /* a list that is longer counts as changed */
+	struct buf text[2];
+
+	buf_init(&text[0], mem[0], sizeof(mem[0]));
+	buf_init(&text[1], mem[1], sizeof(mem[1]));
+	return !print_key(k, a, &text[0]) || !print_key(k, b, &text[1]) ||
+	       !slice_eq(buf_data(&text[0]), buf_data(&text[1]));
+}
+
+static const void *single_section(const struct config *c, enum section section)
+{
+	switch (section) {
+	case SECTION_SERVER: return &c->server;
+	case SECTION_CACHE: return &c->cache;
+	case SECTION_RESOLVER: return &c->resolver;
+	default: return NULL;
+	}
+}
+
+unsigned config_restart_keys(const struct config *a, const struct config *b, const char **keys,
+			     unsigned max)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < schema_keys_count && n < max; i++) {
+		const struct schema_key *k = &schema_keys[i];
+		const void *in_a = single_section(a, k->section);
+
+		if (!k->reloadable && in_a && key_differs(k, in_a, single_section(b, k->section)))
+			keys[n++] = k->key;
+	}
+	return n;
+}

@@ -94,10 +94,10 @@ const struct schema_key schema_keys[] = {
 	  .by_default = "2G", .reloadable = true,
 	  .help = "floor of free space on the file system" },
 
-	{ RESOLVER(nameservers), .key = "nameservers", .type = VALUE_SERVERS, .reloadable = true,
+	{ RESOLVER(nameservers), .key = "nameservers", .type = VALUE_SERVERS,
 	  .help = "name servers; absent: the system's; /etc/hosts is always honoured" },
 	{ RESOLVER(family), .key = "family", .type = VALUE_CHOICE, .choices = "any v4 v6",
-	  .by_default = "any", .reloadable = true,
+	  .by_default = "any",
 	  .help = "addresses to use of upstreams" },
 
 	{ MIRROR(hosts), .key = "host", .type = VALUE_HOSTS, .reloadable = true,

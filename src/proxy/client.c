@@ -55,7 +55,8 @@ void client_accept(struct proxy *p, int fd, const struct addr *peer, enum listen
 	task_init(&c->task, client_run);
 	timer_init(&c->timer, client_timeout);
 	stream_init(&c->stream, &p->net, &c->task);
-	stream_accept(&c->stream, fd, peer, kind == LISTEN_HTTPS ? p->shared->tls : NULL);
+	stream_accept(&c->stream, fd, peer,
+		      kind == LISTEN_HTTPS ? p->generation->setup->tls : NULL);
 	client_arm(c, p->config->server.handshake_timeout_ms);
 	loop_wake(p->loop, &c->task);
 }

@@ -20,25 +20,11 @@ static void proxy_accepted(struct listener *ls, int fd, const struct addr *peer)
 	client_accept(p, fd, peer, (enum listener_kind)ls->kind);
 }
 
+static void proxy_reload_deliver(struct mail *m);
 static void proxy_drain_deliver(struct mail *m);
 static void proxy_drain_over(struct timer *t);
 static void proxy_end_poll(struct timer *t);
 static void proxy_end(struct task *task);
-
-static int proxy_mirrors(struct proxy *p)
-{
-	const struct config *c = p->config;
-
-	p->mirrors = calloc(c->mirrors_count, sizeof(*p->mirrors));
-	if (!p->mirrors)
-		return -ENOMEM;
-	for (unsigned i = 0; i < c->mirrors_count; i++) {
-		p->mirrors[i].conf = &c->mirrors[i];
-		p->mirrors[i].tls = p->shared->mirror_tls[i];
-		p->mirrors[i].name = slice_of(c->mirrors[i].name);
-	}
-	return 0;
-}
 
 /*
  * Heads being read: a client has one while a request arrives, an upstream connection while it is
@@ -89,11 +75,17 @@ int proxy_init(struct proxy *p, struct shared *shared, const struct proxy_listen
 	       unsigned listen_count, const char **why)
 {
 	struct loop_opts lo = { .entries = 1024, .rx_bufs = 256, .rx_buf_bytes = 4096 };
+	struct generation *first;
 	int err;
 
 	memset(p, 0, sizeof(*p));
 	p->shared = shared;
-	p->config = shared->config;
+	list_init(&p->generations_old);
+	*why = "no memory for a worker";
+	first = generation_new(shared->setup);
+	if (!first)
+		return -ENOMEM;
+	generation_enter(p, first);
 	p->cache = shared->cache;
 	p->clients_max = (unsigned)(p->config->server.conns_max / shared->workers) + 1;
 	list_init(&p->clients);
@@ -103,6 +95,7 @@ int proxy_init(struct proxy *p, struct shared *shared, const struct proxy_listen
 	list_init(&p->tagchecks);
 	list_init(&p->tokens);
 	p->drain_mail.deliver = proxy_drain_deliver;
+	p->reload_mail.deliver = proxy_reload_deliver;
 	task_init(&p->end_task, proxy_end);
 	timer_init(&p->drain_timer, proxy_drain_over);
 	timer_init(&p->end_timer, proxy_end_poll);
@@ -114,8 +107,6 @@ int proxy_init(struct proxy *p, struct shared *shared, const struct proxy_listen
 	err = net_init(&p->net, p->loop, &p->stats, p->clients_max + UPCONNS_MAX);
 	if (!err)
 		err = proxy_resolver(p);
-	if (!err)
-		err = proxy_mirrors(p);
 	if (!err)
 		err = proxy_listeners(p, listen, listen_count);
 	if (!err)
@@ -131,6 +122,45 @@ void proxy_start(struct proxy *p)
 
 		listen_start(&l->ls, p->loop, l->ls.fd, l->ls.kind, proxy_accepted);
 	}
+}
+
+/* ---- reloading ---- */
+
+static void proxy_reload_deliver(struct mail *m)
+{
+	struct proxy *p = container_of(m, struct proxy, reload_mail);
+	struct generation *g = p->generation_next;
+
+	p->generation_next = NULL;
+	generation_enter(p, g);
+	__atomic_store_n(&p->reloading, false, __ATOMIC_RELEASE);
+}
+
+static void generations_drop(struct proxy *proxies, unsigned count)
+{
+	while (count-- > 0) {
+		generation_free(proxies[count].generation_next);
+		proxies[count].generation_next = NULL;
+	}
+}
+
+bool proxies_reload(struct proxy *proxies, unsigned count, struct setup *s)
+{
+	for (unsigned i = 0; i < count; i++)
+		if (__atomic_load_n(&proxies[i].reloading, __ATOMIC_ACQUIRE))
+			return false;
+	for (unsigned i = 0; i < count; i++) {
+		proxies[i].generation_next = generation_new(s);
+		if (!proxies[i].generation_next) {
+			generations_drop(proxies, i);
+			return false;
+		}
+	}
+	for (unsigned i = 0; i < count; i++) {
+		__atomic_store_n(&proxies[i].reloading, true, __ATOMIC_RELAXED);
+		loop_post(proxies[i].loop, &proxies[i].reload_mail);
+	}
+	return true;
 }
 
 /* ---- draining ---- */
@@ -178,7 +208,7 @@ static bool proxy_is_over(struct proxy *p)
 			return false;
 	if (p->clients_count || p->pulls_count || p->tagchecks_count)
 		return false;
-	tokens_clear(p);
+	tokens_clear(p, NULL);
 	upconn_close_idle(p);
 	return p->tokens_count == 0 && p->upconns_count == 0;
 }
@@ -212,11 +242,7 @@ static void proxy_end_poll(struct timer *t)
 void proxy_fini(struct proxy *p)
 {
 	access_fini(&p->access);
-	for (unsigned i = 0; p->mirrors && i < p->config->mirrors_count; i++) {
-		free(p->mirrors[i].realm);
-		free(p->mirrors[i].service);
-	}
-	free(p->mirrors);
+	generations_fini(p);
 	free(p->listeners);
 	pool_fini(&p->client_pool);
 	pool_fini(&p->xfer_pool);

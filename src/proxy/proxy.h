@@ -23,6 +23,7 @@
 #include "net/net.h"
 #include "net/tls.h"
 #include "proxy/access.h"
+#include "proxy/generation.h"
 
 enum {
 	/*
@@ -45,17 +46,6 @@ enum {
 
 enum listener_kind { LISTEN_HTTPS, LISTEN_HTTP, LISTEN_PLAIN, LISTEN_ADMIN };
 
-/* What one [mirror] is to one worker. */
-struct mirror {
-	const struct conf_mirror *conf;
-	struct tls_client *tls; /* trust roots */
-	struct slice name;
-	/* What the upstream's last challenge said, so that a new scope costs no 401. */
-	char *realm;
-	char *service;
-	bool basic; /* it wants Basic */
-};
-
 struct proxy_listener {
 	struct listener ls;
 	struct proxy *proxy;
@@ -63,10 +53,8 @@ struct proxy_listener {
 
 /* What main.c makes once for all workers. */
 struct shared {
-	struct config *config;
+	struct setup *setup; /* the one to begin with; later ones come by proxy_reload() */
 	struct cache *cache;
-	struct tls_server *tls;         /* NULL: no https listener */
-	struct tls_client **mirror_tls; /* one per mirror */
 	struct offload *helpers;
 	struct stats **stats; /* of all workers */
 	unsigned workers;
@@ -76,14 +64,21 @@ struct shared {
 
 struct proxy {
 	struct shared *shared;
+	struct generation *generation;
+	/* Of it: what a new request uses. */
 	const struct config *config;
+	struct mirror *mirrors;
 	struct loop *loop;
 	struct stats stats;
 	struct net net;
 	struct resolver *resolver;
 	struct cache *cache;
 	struct access_log access;
-	struct mirror *mirrors;
+	struct list generations_old;
+	struct timer generations_timer;
+	struct generation *generation_next; /* by reload_mail */
+	struct mail reload_mail;
+	bool reloading; /* atomic: the mail is on its way */
 
 	struct proxy_listener *listeners;
 	unsigned listeners_count;
@@ -127,6 +122,11 @@ int proxy_init(struct proxy *p, struct shared *shared, const struct proxy_listen
 void proxy_fini(struct proxy *p);
 /* On the worker's thread, before its loop runs. */
 void proxy_start(struct proxy *p);
+/*
+ * By the main thread: all workers (of <proxies>) go over to <s>, each on its own thread, or none and
+ * false: no memory, or the last reload has not been taken up by all.  Takes a reference.
+ */
+bool proxies_reload(struct proxy *proxies, unsigned count, struct setup *s) must_check;
 /* From any thread: no new work, finish what runs, then stop the loop. */
 void proxy_drain(struct proxy *p);
 /* Something ended; when draining, is it all over? */

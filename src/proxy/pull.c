@@ -417,6 +417,14 @@ static void pull_run(struct task *task)
 	}
 }
 
+bool pulls_use(const struct proxy *p, const struct generation *g)
+{
+	list_for_each(it, &p->pulls)
+		if (generation_has(g, container_of(it, struct pull, node)->mirror))
+			return true;
+	return false;
+}
+
 void pulls_kill(struct proxy *p)
 {
 	list_for_each_safe(it, &p->pulls) {

@@ -24,5 +24,7 @@ void pull_start(struct pull *pl, struct mirror *m, struct slice repo, enum cache
 		const struct digest *d, struct blob *blob);
 /* The same for a manifest that is in memory already; <body> (malloc'ed) is taken over. */
 void pull_store(struct pull *pl, struct blob *blob, char *body, size_t len, uint8_t type);
+/* Does a fill run for a mirror of that generation? */
+bool pulls_use(const struct proxy *p, const struct generation *g) must_check;
 /* When the drain's time is over. */
 void pulls_kill(struct proxy *p);

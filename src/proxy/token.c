@@ -194,12 +194,12 @@ void token_put(struct token *t, struct fetch *f, bool bad)
 		token_free(t);
 }
 
-void tokens_clear(struct proxy *p)
+void tokens_clear(struct proxy *p, const struct generation *g)
 {
 	list_for_each_safe(it, &p->tokens) {
 		struct token *t = container_of(it, struct token, node);
 
-		if (t->refs == 0)
+		if (t->refs == 0 && (!g || generation_has(g, t->mirror)))
 			token_free(t);
 	}
 }

@@ -43,5 +43,5 @@ struct token *token_get(struct proxy *p, struct mirror *m, const char *scope,
 			struct fetch *f) must_check;
 /* Gives the reference back; <bad>: upstream did not accept it, nobody else shall use it. */
 void token_put(struct token *t, struct fetch *f, bool bad);
-/* Idle ones go; when draining. */
-void tokens_clear(struct proxy *p);
+/* Idle ones go: all when draining (NULL), or those of a generation that has ended. */
+void tokens_clear(struct proxy *p, const struct generation *g);

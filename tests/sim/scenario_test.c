@@ -190,6 +190,7 @@ static bool world_open(struct world *w, const struct scenario *sc)
 	struct proxy_listen at = { .kind = LISTEN_PLAIN };
 	uint16_t port = listen_somewhere(&at.fd);
 	const char *reason = NULL;
+	struct config *c;
 	char why[512];
 
 	*w = (struct world){ .dir = "/tmp/sluice-sim-XXXXXX" };
@@ -198,14 +199,15 @@ static bool world_open(struct world *w, const struct scenario *sc)
 	for (unsigned i = 0; i < OCI_TYPES; i++)
 		w->suffixes[i] = oci_types[i].suffix;
 	port = peer_open(&sc->w, sc->requests, sc->count, port);
-	w->shared = (struct shared){ .config = make_config(w->dir, port),
+	c = make_config(w->dir, port);
+	if (!check(c))
+		return false;
+	w->shared = (struct shared){ .setup = setup_new(c, why, sizeof(why)),
 				     .stats = w->stats,
 				     .workers = 1,
 				     .access_fd = -1 };
-	if (!check(w->shared.config) || !check_eq(offload_new(&w->shared.helpers, 1), 0))
+	if (!check(w->shared.setup) || !check_eq(offload_new(&w->shared.helpers, 1), 0))
 		return false;
-	w->shared.mirror_tls =
-		calloc(w->shared.config->mirrors_count, sizeof(*w->shared.mirror_tls));
 	w->stats[0] = &w->proxy.stats;
 	co.path = w->dir;
 	co.helpers = w->shared.helpers;
@@ -238,8 +240,7 @@ static void world_close(struct world *w)
 	cache_close(w->shared.cache);
 	sim_jobs_direct(false);
 	offload_free(w->shared.helpers);
-	free(w->shared.mirror_tls);
-	config_unref(w->shared.config);
+	setup_unref(w->shared.setup);
 	peer_close();
 	nftw(w->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }

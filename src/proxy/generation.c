@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "proxy/generation.h"
+
+#include <stdlib.h>
+
+#include "proxy/client.h"
+#include "proxy/proxy.h"
+#include "proxy/pull.h"
+#include "proxy/tagcheck.h"
+#include "proxy/token.h"
+#include "proxy/upconn.h"
+
+enum { LOOK_MS = 1000 };
+
+struct generation *generation_new(struct setup *s)
+{
+	struct generation *g = calloc(1, sizeof(*g));
+	const struct config *c = s->config;
+
+	if (!g)
+		return NULL;
+	list_init(&g->node);
+	g->mirrors = calloc(c->mirrors_count + 1, sizeof(*g->mirrors));
+	if (!g->mirrors) {
+		free(g);
+		return NULL;
+	}
+	g->setup = setup_ref(s);
+	g->mirrors_count = c->mirrors_count;
+	for (unsigned i = 0; i < c->mirrors_count; i++) {
+		g->mirrors[i].conf = &c->mirrors[i];
+		g->mirrors[i].tls = s->mirror_tls[i];
+		g->mirrors[i].name = slice_of(c->mirrors[i].name);
+	}
+	return g;
+}
+
+void generation_free(struct generation *g)
+{
+	for (unsigned i = 0; i < g->mirrors_count; i++) {
+		free(g->mirrors[i].realm);
+		free(g->mirrors[i].service);
+	}
+	list_remove(&g->node);
+	free(g->mirrors);
+	setup_unref(g->setup);
+	free(g);
+}
+
+/*
+ * A request holds more of the configuration than its mirror (texts of answers): the old one goes
+ * with the last request that began before.
+ */
+static bool clients_use(const struct proxy *p, const struct generation *g)
+{
+	list_for_each_safe(it, &p->clients) {
+		const struct client *c = container_of(it, struct client, node);
+
+		if (c->xfer &&
+		    (c->xfer->begun_ms <= g->ended_ms || generation_has(g, c->xfer->mirror)))
+			return true;
+	}
+	return false;
+}
+
+#define LIST_USES(head, type)                                                                      \
+	do {                                                                                       \
+		list_for_each_safe(it, head)                                                       \
+			if (generation_has(g, container_of(it, struct type, node)->mirror))        \
+				return true;                                                       \
+	} while (0)
+
+static bool generation_in_use(const struct proxy *p, const struct generation *g)
+{
+	LIST_USES(&p->tagchecks, tagcheck);
+	LIST_USES(&p->tokens, token);
+	LIST_USES(&p->upconns_idle, upconn);
+	LIST_USES(&p->upconns_closing, upconn);
+	return pulls_use(p, g) || clients_use(p, g);
+}
+
+static void generations_look(struct timer *t)
+{
+	struct proxy *p = container_of(t, struct proxy, generations_timer);
+
+	list_for_each_safe(it, &p->generations_old) {
+		struct generation *g = container_of(it, struct generation, node);
+
+		tokens_clear(p, g);
+		if (!generation_in_use(p, g))
+			generation_free(g);
+	}
+	if (!list_empty(&p->generations_old))
+		loop_timer_set(p->loop, t, proxy_now(p) + LOOK_MS);
+}
+
+void generation_enter(struct proxy *p, struct generation *g)
+{
+	struct generation *old = p->generation;
+
+	p->generation = g;
+	p->config = g->setup->config;
+	p->mirrors = g->mirrors;
+	if (!old) {
+		timer_init(&p->generations_timer, generations_look);
+		return;
+	}
+	old->ended_ms = proxy_now(p);
+	list_push(&p->generations_old, &old->node);
+	upconn_close_idle(p);
+	loop_timer_set(p->loop, &p->generations_timer, proxy_now(p) + LOOK_MS);
+}
+
+void generations_fini(struct proxy *p)
+{
+	while (!list_empty(&p->generations_old))
+		generation_free(container_of(p->generations_old.next, struct generation, node));
+	if (p->generation_next) /* its mail came too late */
+		generation_free(p->generation_next);
+	if (p->generation)
+		generation_free(p->generation);
+	p->generation = p->generation_next = NULL;
+}

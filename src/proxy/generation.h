@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * One worker's mirrors as one setup has them.  A reload makes a new generation; requests that began
+ * under the old one end under it, then it goes.
+ *
+ * Invariants
+ *  1. A generation and its setup stay as long as a request, a fill, a tag check, a token or a
+ *     connection to an upstream refers to one of its mirrors: looked for once a second while there
+ *     is an old one, by their own lists, so that none of them has to count.
+ *  2. Made by the main thread, then the worker's alone.
+ */
+#pragma once
+
+#include "base/list.h"
+#include "base/slice.h"
+#include "base/timer.h"
+#include "proxy/setup.h"
+
+struct proxy;
+
+/* What one [mirror] is to one worker. */
+struct mirror {
+	const struct conf_mirror *conf;
+	struct tls_client *tls; /* trust roots */
+	struct slice name;
+	/* What the upstream's last challenge said, so that a new scope costs no 401. */
+	char *realm;
+	char *service;
+	bool basic; /* it wants Basic */
+};
+
+struct generation {
+	struct list node; /* in proxy.generations_old */
+	struct setup *setup;
+	struct mirror *mirrors; /* in the order of the configuration */
+	unsigned mirrors_count;
+	uint64_t ended_ms; /* when the next one came */
+};
+
+/* Takes a reference on <s>.  NULL: no memory. */
+struct generation *generation_new(struct setup *s) must_check;
+void generation_free(struct generation *g);
+/* On the worker: new requests are of <g> from now on. */
+void generation_enter(struct proxy *p, struct generation *g);
+/* When nothing runs any more. */
+void generations_fini(struct proxy *p);
+
+static inline bool generation_has(const struct generation *g, const struct mirror *m)
+{
+	return m >= g->mirrors && m < g->mirrors + g->mirrors_count;
+}
