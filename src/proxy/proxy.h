@@ -123,7 +123,7 @@ void proxy_fini(struct proxy *p);
 /* On the worker's thread, before its loop runs. */
 void proxy_start(struct proxy *p);
 /*
- * By the main thread: all workers (of <proxies>) go over to <s>, each on its own thread, or none and
+ * By the main thread: all workers go over to <s>, each on its own thread, or none and
  * false: no memory, or the last reload has not been taken up by all.  Takes a reference.
  */
 bool proxies_reload(struct proxy *proxies, unsigned count, struct setup *s) must_check;

@@ -226,18 +226,18 @@ TEST(fill_flush_writes_what_is_there)
 	require(begin(NULL));
 	require(cache_get(r.cache, CACHE_BLOB, &d, &b) == CACHE_MISS);
 	filler_start(&f, r.cache, l, b, body, 1000);
-	run_for(30);
+	run_for(300);
 	require(f.fill.state == FILL_FLOWING);
 	memcpy(buf_tail(fill_room(&f.fill, 100)), body, 100);
 	buf_grew(fill_room(&f.fill, 100), 100);
 	fill_added(&f.fill, 100, false);
-	run_for(30);
+	run_for(300);
 	blob_look(b, &v);
 	check_eq(v.avail, 0);
 	memcpy(buf_tail(fill_room(&f.fill, 100)), body + 100, 100);
 	buf_grew(fill_room(&f.fill, 100), 100);
 	fill_added(&f.fill, 100, true);
-	run_for(30);
+	run_for(300);
 	blob_look(b, &v);
 	check_eq(v.state, BLOB_FILLING);
 	check_eq(v.size, 1000);
@@ -268,12 +268,12 @@ TEST(fill_never_shows_the_whole_of_what_is_not_verified)
 
 		require(cache_get(r.cache, CACHE_BLOB, &d, &b) == CACHE_MISS);
 		filler_start(&f, r.cache, l, b, body, 1000);
-		run_for(30);
+		run_for(300);
 		memcpy(buf_tail(fill_room(&f.fill, 1000)), body, 1000);
 		buf_grew(fill_room(&f.fill, 1000), 1000);
 		f.given = 1000;
 		fill_added(&f.fill, 1000, true);
-		run_for(30);
+		run_for(300);
 		blob_look(b, &v);
 		check_eq(v.avail, 999);
 		f.hold = false;
