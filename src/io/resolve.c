@@ -37,6 +37,10 @@ enum {
 	TTL_MIN_S = 5,  /* also for /etc/hosts, which gives 0 */
 	TTL_MAX_S = 300,
 	TTL_NEGATIVE_S = 5,
+	/* While servers fail, a name's last answer goes on being used (RFC 8767): */
+	STALE_MAX_S = 24 * 3600,
+	STALE_RETRY_S = 5,    /* asked again, behind the answer */
+	STALE_WAIT_MS = 1800, /* the first who finds them failing waits so long */
 	TRIES = 2,
 	SYSTEM_SERVERS = 2, /* what resolv.conf is taken to have */
 	TRY_MIN_MS = 50,
@@ -60,8 +64,10 @@ struct name {
 	struct resolver *resolver;
 	struct timer limit;
 	bool asking; /* c-ares will call back with this name */
-	int err;     /* the answer, when not asking: kept until expires_ms */
+	bool stale;  /* servers fail: the answer is old, and used at once */
+	int err;     /* the last answer: kept until expires_ms */
 	uint64_t expires_ms;
+	uint64_t stale_until_ms; /* 0: the last answer was none */
 	unsigned count;
 	struct addr addrs[RESOLVE_ADDRS_MAX];
 	char host[sizeof(((struct resolve *)0)->host)];
@@ -269,27 +275,63 @@ static unsigned name_take(struct name *n, const struct ares_addrinfo *info)
 	return ttl < TTL_MIN_S ? TTL_MIN_S : (unsigned)ttl;
 }
 
+static void name_answer_waiting(struct name *n)
+{
+	loop_timer_clear(n->resolver->loop, &n->limit);
+	while (!list_empty(&n->waiting))
+		resolve_answer_from(container_of(n->waiting.next, struct resolve, node), n);
+}
+
+/* Is there an old answer, to be used when servers fail? */
+static bool name_has_old(const struct name *n)
+{
+	return loop_now_ms(n->resolver->loop) < n->stale_until_ms;
+}
+
+static void name_use_old(struct name *n, int err)
+{
+	if (!n->stale)
+		log_warn("resolver host=%s error=\"%s\" its last addresses are used", n->host,
+			 err_text(err));
+	n->stale = true;
+	n->expires_ms = loop_now_ms(n->resolver->loop) + STALE_RETRY_S * 1000;
+}
+
+static void name_use_new(struct name *n, int err, const struct ares_addrinfo *info)
+{
+	uint64_t now = loop_now_ms(n->resolver->loop);
+	unsigned ttl_s = TTL_NEGATIVE_S;
+
+	if (n->stale)
+		log_warn("resolver host=%s answered again", n->host);
+	n->stale = false;
+	n->count = 0;
+	n->stale_until_ms = 0;
+	if (info)
+		ttl_s = name_take(n, info);
+	n->err = err == 0 && n->count == 0 ? ERR_DNS : err;
+	/* Silence is not kept: it costs its asker time enough. */
+	n->expires_ms = n->err == ERR_DNS_TIMEOUT ? 0 : now + ttl_s * 1000;
+	if (n->err == 0)
+		n->stale_until_ms = n->expires_ms + STALE_MAX_S * 1000ull;
+}
+
 static void name_answered(void *arg, int status, int timeouts, struct ares_addrinfo *info)
 {
 	struct name *n = arg;
-	unsigned ttl_s = TTL_NEGATIVE_S;
+	int err = status_err(status);
+	/* "There is no such name" is an answer; what else goes wrong is the servers' fault. */
+	bool said_no = status == ARES_ENOTFOUND || status == ARES_ENODATA;
 
 	(void)timeouts;
 	assert(n->asking);
 	n->asking = false;
-	n->count = 0;
-	n->err = status_err(status);
-	if (info)
-		ttl_s = name_take(n, info);
+	if (err && !said_no && name_has_old(n))
+		name_use_old(n, err);
+	else
+		name_use_new(n, err, info);
 	ares_freeaddrinfo(info);
-	if (n->err == 0 && n->count == 0)
-		n->err = ERR_DNS;
-	/* Silence is not kept: it costs its asker time enough. */
-	n->expires_ms = n->err == ERR_DNS_TIMEOUT ? 0
-						  : loop_now_ms(n->resolver->loop) + ttl_s * 1000;
-	loop_timer_clear(n->resolver->loop, &n->limit);
-	while (!list_empty(&n->waiting))
-		resolve_answer_from(container_of(n->waiting.next, struct resolve, node), n);
+	name_answer_waiting(n);
 }
 
 /* c-ares goes on with the name until its tries are over; who comes meanwhile may still get it. */
@@ -297,6 +339,10 @@ static void name_limit_fired(struct timer *t)
 {
 	struct name *n = container_of(t, struct name, limit);
 
+	if (name_has_old(n)) {
+		name_use_old(n, ERR_DNS_TIMEOUT);
+		name_answer_waiting(n);
+	}
 	while (!list_empty(&n->waiting))
 		resolve_answer(container_of(n->waiting.next, struct resolve, node),
 			       ERR_DNS_TIMEOUT);
@@ -413,6 +459,13 @@ static void resolve_literal(struct resolve *q)
 	resolve_answer(q, 0);
 }
 
+static unsigned name_limit_ms(const struct name *n)
+{
+	unsigned ms = n->resolver->timeout_ms;
+
+	return name_has_old(n) && ms > STALE_WAIT_MS ? STALE_WAIT_MS : ms;
+}
+
 static void resolve_name(struct resolve *q)
 {
 	struct resolver *r = q->resolver;
@@ -430,12 +483,12 @@ static void resolve_name(struct resolve *q)
 	}
 	if (!n->asking && n->expires_ms <= loop_now_ms(r->loop))
 		name_ask(n);
-	if (!n->asking) {
+	if (!n->asking || (n->stale && name_has_old(n))) {
 		resolve_answer_from(q, n);
 		return;
 	}
 	if (list_empty(&n->waiting))
-		loop_timer_set(r->loop, &n->limit, loop_now_ms(r->loop) + r->timeout_ms);
+		loop_timer_set(r->loop, &n->limit, loop_now_ms(r->loop) + name_limit_ms(n));
 	list_push(&n->waiting, &q->node);
 }
 

@@ -2,6 +2,10 @@
 /*
  * Names to addresses by c-ares on the loop; one resolver per worker, with a small cache by TTL.
  * /etc/hosts is honoured; IP literals are answered without asking.
+ *
+ * While name servers fail, a name's last addresses go on being given for a day (RFC 8767): to the
+ * first asker after a short wait, then at once while the servers are asked behind it.  A "no such
+ * name" ends that.
  */
 #pragma once
 

@@ -16,7 +16,8 @@ enum { LIMIT_MS = 10000, TIMEOUT_MS = 1000 };
  *	h: A is answered, AAAA is not
  */
 static int dns_fd;
-static unsigned dns_asked; /* questions */
+static unsigned dns_asked;                                           /* questions */
+static enum { DNS_WELL, DNS_SILENT, DNS_FAILS, DNS_SAYS_NO } dns_is; /* whatever the letter is */
 static pthread_t dns_thread;
 
 enum { TYPE_A = 1, TYPE_CNAME = 5, TYPE_AAAA = 28 };
@@ -32,6 +33,11 @@ static size_t put_record(uint8_t *at, size_t owner, unsigned type, const void *d
 	return sizeof(head) + len;
 }
 
+static int now_is(void)
+{
+	return (int)__atomic_load_n(&dns_is, __ATOMIC_RELAXED);
+}
+
 static size_t dns_answer(uint8_t *msg, size_t len)
 {
 	uint8_t a[4] = { 10, 1, 2, 3 }, aaaa[16] = { 0xfd, [15] = 1 };
@@ -44,8 +50,10 @@ static size_t dns_answer(uint8_t *msg, size_t len)
 		end += 1u + msg[end];
 	type = msg[end + 2];
 	end += 5;
-	if (letter == 's' || (letter == 'h' && type == TYPE_AAAA))
+	if (letter == 's' || (letter == 'h' && type == TYPE_AAAA) || now_is() == DNS_SILENT)
 		return 0;
+	if (now_is() != DNS_WELL)
+		letter = 'x';
 	if (letter == 'c') {
 		owner = end + 12;
 		end += put_record(msg + end, 12, TYPE_CNAME, cname, sizeof(cname));
@@ -62,7 +70,7 @@ static size_t dns_answer(uint8_t *msg, size_t len)
 		count++;
 	}
 	msg[2] = 0x84;
-	msg[3] = strchr("abchm", letter) ? 0x80 : 0x83;
+	msg[3] = strchr("abchm", letter) ? 0x80 : now_is() == DNS_FAILS ? 0x82 : 0x83;
 	memset(msg + 4, 0, 8);
 	msg[5] = 1;
 	msg[7] = (uint8_t)count;
@@ -123,6 +131,7 @@ static bool start_for(enum addr_family family, unsigned port)
 	const char *why;
 
 	dns_asked = 0;
+	dns_is = DNS_WELL;
 	dns_fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	dns_at = (struct sockaddr_in){ .sin_family = AF_INET,
 				       .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
@@ -359,6 +368,54 @@ TEST(nobody_at_the_servers_port_is_not_a_no)
 {
 	require(start_for(FAMILY_V4, 1));
 	check_one("a.test", ERR_DNS_TIMEOUT, NULL);
+	finish();
+}
+
+static void expire(const char *host)
+{
+	names_get(resolver, host)->expires_ms = 1;
+}
+
+TEST(the_last_answer_is_given_while_servers_fail)
+{
+	static const char *const hosts[] = { [DNS_SILENT] = "a.test", [DNS_FAILS] = "aa.test" };
+	unsigned asked;
+
+	require(start(FAMILY_V4));
+	for (int how = DNS_SILENT; how <= DNS_FAILS; how++) {
+		__atomic_store_n(&dns_is, DNS_WELL, __ATOMIC_RELAXED);
+		check_one(hosts[how], 0, "10.1.2.3");
+		check(!names_get(resolver, hosts[how])->stale);
+		__atomic_store_n(&dns_is, how, __ATOMIC_RELAXED);
+		expire(hosts[how]);
+		check_one(hosts[how], 0, "10.1.2.3");
+		check(names_get(resolver, hosts[how])->stale);
+		/* Then nobody waits for the servers any more. */
+		expire(hosts[how]);
+		asked = asked_now();
+		check_one(hosts[how], 0, "10.1.2.3");
+		check(asked_now() <= asked + 1);
+	}
+	finish();
+}
+
+TEST(an_old_answer_ends_with_a_no_or_its_time)
+{
+	struct asker a;
+
+	require(start(FAMILY_V4));
+	check_one("a.test", 0, "10.1.2.3");
+	check_one("aa.test", 0, "10.1.2.3");
+	__atomic_store_n(&dns_is, DNS_SAYS_NO, __ATOMIC_RELAXED);
+	expire("a.test");
+	check_one("a.test", ERR_DNS, NULL);
+	__atomic_store_n(&dns_is, DNS_FAILS, __ATOMIC_RELAXED);
+	expire("aa.test");
+	names_get(resolver, "aa.test")->stale_until_ms = 1;
+	ask(&a, "aa.test");
+	run_until(1);
+	check(a.err != 0);
+	check_eq(a.q.count, 0);
 	finish();
 }
 
