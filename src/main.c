@@ -3,7 +3,8 @@
  * The command line, and the order in which a server comes up and goes down.  The only file that
  * knows all others.
  *
- * Exit: 0 done; 1 it could not be done, stderr says why; 100 the command line was wrong.
+ * Exit: 0 done; 1 it could not be done, stderr says why; 100 the command line was wrong.  verify: 1
+ * something is damaged, 2 it could not be done.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -12,11 +13,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/err.h"
 #include "base/log.h"
 #include "base/version.h"
+#include "cache/verify.h"
 #include "proxy/oci.h"
 #include "proxy/proxy.h"
 #include "sys/cpus.h"
@@ -24,7 +27,7 @@
 #include "sys/signals.h"
 #include "sys/worker.h"
 
-enum { EXIT_USAGE = 100 };
+enum { EXIT_USAGE = 100, EXIT_DAMAGED = 1, EXIT_UNVERIFIED = 2 };
 
 enum {
 	HELPERS_MIN = 2,
@@ -249,6 +252,8 @@ static bool open_cache(struct server *s)
 		.path = s->config->cache.path,
 		.size_bytes = s->config->cache.size_bytes,
 		.free_bytes = s->config->cache.free_bytes,
+		.scrub_s = s->config->cache.scrub_ms / 1000,
+		.scrub_bytes = s->config->cache.scrub_bytes,
 		.suffixes = s->suffixes,
 		.suffixes_count = OCI_TYPES,
 		.fds_max = clamp(s->nofile / CACHE_FDS_SHARE, 1, CACHE_FDS_MAX),
@@ -440,12 +445,12 @@ static void server_down(struct server *s)
 
 /* Commands. */
 
-static int cmd_serve(const char *file, bool verbose)
+static int cmd_serve(const char *file, bool verbose, bool json)
 {
 	struct server s = { .config = load(file) };
 	bool up;
 
-	(void)verbose;
+	(void)verbose, (void)json;
 	if (!s.config)
 		return EXIT_FAILURE;
 	log_set_level((enum log_level)s.config->server.log_level);
@@ -479,11 +484,12 @@ static bool print_config(const struct config *c)
 	return ok ? true : fail("the configuration cannot be printed");
 }
 
-static int cmd_check(const char *file, bool verbose)
+static int cmd_check(const char *file, bool verbose, bool json)
 {
 	struct config *c = load(file);
 	bool ok = c != NULL;
 
+	(void)json;
 	if (ok && verbose)
 		ok = print_config(c);
 	else if (ok)
@@ -493,10 +499,89 @@ static int cmd_check(const char *file, bool verbose)
 	return ok ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
-static int cmd_version(const char *file, bool verbose)
+struct verified {
+	bool json;
+	bool shows; /* progress, on a terminal */
+	time_t shown_s;
+	unsigned long files, damaged, unknown, left;
+	uint64_t bytes;
+};
+
+static void verify_progress(struct verified *v)
+{
+	time_t now_s = time(NULL);
+
+	if (!v->shows || now_s == v->shown_s)
+		return;
+	v->shown_s = now_s;
+	fprintf(stderr, "\r%lu files, %ju MiB, %lu damaged", v->files, (uintmax_t)(v->bytes >> 20),
+		v->damaged);
+}
+
+static void verify_seen(void *arg, const struct cache_verified *f)
+{
+	struct verified *v = arg;
+	const char *word = f->result == VERIFY_DAMAGED ? "damaged" : "unreadable";
+
+	if (f->result == VERIFY_GONE)
+		return;
+	v->files++;
+	v->bytes += f->bytes;
+	v->damaged += f->result == VERIFY_DAMAGED;
+	v->unknown += f->result == VERIFY_UNKNOWN;
+	v->left += f->err < 0;
+	verify_progress(v);
+	if (f->result == VERIFY_GOOD)
+		return;
+	printf(v->json ? "{\"result\":\"%s\",\"path\":\"%s\"}\n" : "%s %s\n", word, f->path);
+	if (f->err < 0)
+		(void)fail("%s cannot be put into quarantine: %s", f->path, err_text(f->err));
+}
+
+static void verify_summary(const struct verified *v)
+{
+	if (v->shows)
+		fputc('\n', stderr);
+	if (v->json)
+		printf("{\"files\":%lu,\"bytes\":%ju,\"damaged\":%lu,\"unreadable\":%lu}\n",
+		       v->files, (uintmax_t)v->bytes, v->damaged, v->unknown);
+	else
+		printf("%lu files with %ju bytes verified: %lu damaged, %lu unreadable\n", v->files,
+		       (uintmax_t)v->bytes, v->damaged, v->unknown);
+}
+
+/* Beside a running server, too: it sees what is put into quarantine here. */
+static int cmd_verify(const char *file, bool verbose, bool json)
+{
+	struct config *c = load(file);
+	struct verified v = { .json = json, .shows = !json && isatty(STDERR_FILENO) };
+	const char *suffixes[OCI_TYPES];
+	struct cache_opts opts = { .suffixes = suffixes, .suffixes_count = OCI_TYPES };
+	char why[512];
+	int err;
+
+	(void)verbose;
+	if (!c)
+		return EXIT_UNVERIFIED;
+	for (unsigned i = 0; i < OCI_TYPES; i++)
+		suffixes[i] = oci_types[i].suffix;
+	opts.path = c->cache.path;
+	snprintf(why, sizeof(why), "no memory");
+	err = cache_verify(&opts, verify_seen, &v, why, sizeof(why));
+	if (err < 0)
+		(void)fail("%s", why);
+	else
+		verify_summary(&v);
+	config_unref(c);
+	if (err < 0 || v.unknown > 0 || v.left > 0)
+		return EXIT_UNVERIFIED;
+	return v.damaged > 0 ? EXIT_DAMAGED : EXIT_SUCCESS;
+}
+
+static int cmd_version(const char *file, bool verbose, bool json)
 {
 	(void)file;
-	(void)verbose;
+	(void)verbose, (void)json;
 	printf("sluice %s\n", version_text());
 	return EXIT_SUCCESS;
 }
@@ -504,13 +589,15 @@ static int cmd_version(const char *file, bool verbose)
 static const struct command {
 	const char *name;
 	const char *options; /* for getopt */
-	int (*run)(const char *file, bool verbose);
+	int (*run)(const char *file, bool verbose, bool json);
 	const char *args;
 	const char *help;
 } commands[] = {
 	{ "serve", "c:", cmd_serve, "[-c FILE]", "run the mirror" },
 	{ "check", "c:v", cmd_check, "[-c FILE] [-v]",
 	  "look for mistakes in the configuration; -v prints all of it as it would be used" },
+	{ "verify", "c:j", cmd_verify, "[-c FILE] [--json]",
+	  "compare all cached files with their digests; damaged ones go to quarantine" },
 	{ "version", "", cmd_version, "", "print the version" },
 };
 
@@ -518,7 +605,7 @@ static void usage(FILE *to)
 {
 	fprintf(to, "sluice %s: a mirror for container registries\n\nusage:\n", version_text());
 	for (size_t i = 0; i < countof(commands); i++)
-		fprintf(to, "  sluice %-7s %-15s %s\n", commands[i].name, commands[i].args,
+		fprintf(to, "  sluice %-7s %-18s %s\n", commands[i].name, commands[i].args,
 			commands[i].help);
 	fprintf(to, "\nFILE is %s unless given.\n", default_file);
 }
@@ -547,7 +634,8 @@ int main(int argc, char **argv)
 {
 	const struct command *cmd = argc > 1 ? command_find(argv[1]) : NULL;
 	const char *file = default_file;
-	bool verbose = false, good = cmd != NULL;
+	static const struct option longs[] = { { "json", no_argument, NULL, 'j' }, { 0 } };
+	bool verbose = false, json = false, good = cmd != NULL;
 	int option;
 
 	if (argc > 1 && wants_help(argv[argc > 2 ? 2 : 1])) {
@@ -556,10 +644,11 @@ int main(int argc, char **argv)
 	}
 	optind = 2;
 	opterr = 0;
-	while (good && (option = getopt(argc, argv, cmd->options)) != -1) {
+	while (good && (option = getopt_long(argc, argv, cmd->options, longs, NULL)) != -1) {
 		switch (option) {
 		case 'c': file = optarg; break;
 		case 'v': verbose = true; break;
+		case 'j': good = json = strchr(cmd->options, 'j') != NULL; break;
 		default: good = false; break;
 		}
 	}
@@ -567,5 +656,5 @@ int main(int argc, char **argv)
 		usage(stderr);
 		return EXIT_USAGE;
 	}
-	return cmd->run(file, verbose);
+	return cmd->run(file, verbose, json);
 }

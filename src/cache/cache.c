@@ -17,6 +17,7 @@ enum { GET_TRIES = 4 };
 
 static void cache_free(struct cache *c)
 {
+	scrub_fini(&c->scrub);
 	index_fini(&c->index);
 	tags_fini(&c->tags);
 	store_fini(&c->store);
@@ -48,6 +49,7 @@ int cache_open(struct cache **out, const struct cache_opts *opts, char *err, siz
 	pthread_cond_init(&c->jobs_none, NULL);
 	pthread_mutex_init(&c->chunks_lock, NULL);
 	disk_init(c);
+	scrub_init(&c->scrub, opts);
 	pool_init(&c->chunks, "fill chunks", FILL_CHUNK, UINT32_MAX, CACHE_CHUNKS_KEPT_MAX);
 	code = index_init(&c->index, opts->fds_max);
 	if (tags_init(&c->tags) < 0)
@@ -82,6 +84,8 @@ void cache_totals(struct cache *c, struct cache_totals *out)
 		.bytes = __atomic_load_n(&c->index.bytes, __ATOMIC_RELAXED),
 		.blobs = __atomic_load_n(&c->index.blobs, __ATOMIC_RELAXED),
 		.evictions = __atomic_load_n(&c->evictions, __ATOMIC_RELAXED),
+		.scrubbed_blobs = __atomic_load_n(&c->scrub.blobs, __ATOMIC_RELAXED),
+		.scrubbed_bytes = __atomic_load_n(&c->scrub.bytes, __ATOMIC_RELAXED),
 		.damaged = __atomic_load_n(&c->damaged, __ATOMIC_RELAXED),
 		.errors = __atomic_load_n(&c->errors, __ATOMIC_RELAXED),
 		.scanning = __atomic_load_n(&c->scanning, __ATOMIC_ACQUIRE),
@@ -118,6 +122,8 @@ void cache_clock(struct cache *c)
 	if (!c->disk.usable && now_s >= c->disk.probe_s)
 		due |= HOUSE_PROBE;
 	pthread_mutex_unlock(&c->jobs_lock);
+	if (c->scrub.period_s > 0)
+		due |= HOUSE_SCRUB;
 	if (due)
 		cache_house(c, due);
 }
@@ -133,15 +139,21 @@ static cold void cache_forget(struct cache *c, struct blob *b, const char *path,
 	(void)index_remove(b);
 }
 
-/*
- * As it was when it was opened?  Truncated, or marked by a `verify` beside this process, which
- * takes all permissions from a file that it puts away.
- */
-static bool is_intact(const struct blob *b, int fd)
+/* Is an open file as it was when it was opened?  As cache_open_blob(). */
+static int cache_check_blob(struct blob *b, int fd)
 {
 	struct stat st;
 
-	return fstat(fd, &st) == 0 && (uint64_t)st.st_size == b->size && (st.st_mode & S_IRUSR);
+	if (__atomic_load_n(&b->damaged, __ATOMIC_RELAXED))
+		return -EIO;
+	if (fstat(fd, &st) == 0 && !store_is_good(&st)) {
+		blob_put_away(b);
+		return -ENOENT;
+	}
+	if ((uint64_t)st.st_size == b->size)
+		return 0;
+	blob_damaged(b, -EUCLEAN);
+	return -EIO;
 }
 
 /*
@@ -156,11 +168,8 @@ static int cache_open_blob(struct cache *c, struct blob *b)
 	int fd;
 
 	fd = __atomic_load_n(&b->fd, __ATOMIC_ACQUIRE);
-	if (fd >= 0) {
-		if (!is_intact(b, fd))
-			blob_damaged(b, -EUCLEAN);
-		return __atomic_load_n(&b->damaged, __ATOMIC_RELAXED) ? -EIO : 0;
-	}
+	if (fd >= 0)
+		return cache_check_blob(b, fd);
 	if (__atomic_load_n(&b->damaged, __ATOMIC_RELAXED))
 		return -EIO;
 	store_path(&c->store, (enum cache_kind)b->kind, &b->digest, b->type, path);
@@ -273,6 +282,8 @@ static void house_work(struct job *job)
 		}
 		if (due & (HOUSE_EVICT | HOUSE_SCAN))
 			evict_run(c);
+		if (due & HOUSE_SCRUB)
+			scrub_run(c);
 	}
 	cache_job_ended(c);
 }

@@ -46,7 +46,9 @@ struct cache_opts {
 	/* Manifest type index -> file suffix; [0] unused.  Kept: must outlive the cache. */
 	const char *const *suffixes;
 	unsigned suffixes_count;
-	unsigned fds_max; /* files kept open at once */
+	unsigned fds_max;     /* files kept open at once */
+	uint64_t scrub_s;     /* each file is verified once in so long; 0: never */
+	uint64_t scrub_bytes; /* and at most so many bytes in a second */
 };
 
 /*
@@ -72,6 +74,8 @@ struct cache_totals {
 	uint64_t evictions;
 	uint64_t errors;  /* reads, writes, renames that failed */
 	uint64_t damaged; /* files that were not what was published */
+	uint64_t scrubbed_blobs;
+	uint64_t scrubbed_bytes;
 	bool scanning;
 	bool usable; /* the disk takes files; else what is not cached passes by */
 };

@@ -8,6 +8,8 @@
 #include "cache/index.h"
 #include "cache/store.h"
 #include "cache/tag_private.h"
+#include "cache/verify.h"
+#include "cache/walk.h"
 
 enum {
 	CACHE_ORPHAN_S = 60, /* a temporary file without an owner goes when it is so old */
@@ -27,6 +29,22 @@ enum house {
 	HOUSE_TOUCH = 4,
 	HOUSE_TAGS = 8,
 	HOUSE_PROBE = 16,
+	HOUSE_SCRUB = 32,
+};
+
+/* Of the housekeeping job alone, but for the two counters, which are atomic. */
+struct scrub {
+	uint64_t period_s; /* 0: off */
+	uint64_t rate_bytes;
+	uint64_t blobs;
+	uint64_t bytes;
+	uint32_t walk_s; /* when the folders are walked next */
+	bool walking;
+	bool verifying; /* <file>, by <verify> */
+	struct walk walk;
+	struct walk_file file;
+	struct verify verify;
+	char *mem;
 };
 
 /* Whether the disk can be written; under jobs_lock but for `usable`, which is atomic. */
@@ -54,6 +72,7 @@ struct cache {
 	bool scanning;
 	bool closing;
 	struct disk disk;
+	struct scrub scrub;
 	uint32_t touched_s; /* the housekeeping job's own */
 
 	pthread_mutex_t jobs_lock;
@@ -91,9 +110,15 @@ void cache_fault(struct cache *c, const char *what, const char *path, int err);
  */
 int quarantine_file(const struct store *s, const char *path) must_check;
 
+/* Somebody else has moved a blob's file there. */
+void blob_put_away(struct blob *b);
+
 /* Write buffers of FILL_CHUNK bytes.  NULL: no memory. */
 char *cache_chunk_get(struct cache *c) must_check;
 void cache_chunk_put(struct cache *c, char *mem);
+
+void scrub_init(struct scrub *s, const struct cache_opts *opts);
+void scrub_fini(struct scrub *s);
 
 void disk_init(struct cache *c);
 /* May fills be begun? */
@@ -110,6 +135,7 @@ bool disk_has_room(struct cache *c, uint64_t bytes) must_check;
 void disk_look(struct cache *c);
 void disk_probe(struct cache *c);
 void scan_run(struct cache *c);
+void scrub_run(struct cache *c);
 void evict_run(struct cache *c);
 /* Before <bytes> are published. */
 void evict_for(struct cache *c, uint64_t bytes);

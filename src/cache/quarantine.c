@@ -77,7 +77,7 @@ int quarantine_file(const struct store *s, const char *path)
 
 	if (fstatat(s->root_fd, path, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return -errno;
-	/* So that a server that has the file open sees it, too: see is_intact(). */
+	/* So that a server that has the file open sees it, too: see store_is_good(). */
 	if (fchmodat(s->root_fd, path, 0, 0) < 0)
 		log_debug("cache path=%s/%s keeps its mode", s->root, path);
 	room = quarantine_make_room(s, (uint64_t)st.st_size);
@@ -119,24 +119,40 @@ static bool is_damage(int err)
 	return err == -EIO || err == -EUCLEAN || err == -EBADMSG || err == -ENODATA;
 }
 
-void blob_damaged(struct blob *b, int err)
+/* True: nobody knew. */
+static bool damage_mark(struct blob *b, const char *what)
 {
 	struct cache *c = cache_of(b);
 	char path[STORE_PATH_MAX];
+
+	if (__atomic_exchange_n(&b->damaged, true, __ATOMIC_ACQ_REL))
+		return false;
+	__atomic_fetch_add(&c->damaged, 1, __ATOMIC_RELAXED);
+	store_path(&c->store, (enum cache_kind)b->kind, &b->digest, b->type, path);
+	log_limited(LOG_ERR,
+		    "cache path=%s/%s damaged error=\"%s\" note=\"in quarantine; the next request "
+		    "fetches it again\"",
+		    c->store.root, path, what);
+	return true;
+}
+
+void blob_put_away(struct blob *b)
+{
+	if (damage_mark(b, "found by another process"))
+		(void)index_remove(b);
+}
+
+void blob_damaged(struct blob *b, int err)
+{
+	struct cache *c = cache_of(b);
 	struct damage *d;
 
 	/* What is not in the index has no file of its name, or none any more. */
 	if (!is_damage(err) || blob_state(b) != BLOB_READY ||
 	    !__atomic_load_n(&b->indexed, __ATOMIC_ACQUIRE))
 		return;
-	if (__atomic_exchange_n(&b->damaged, true, __ATOMIC_ACQ_REL))
+	if (!damage_mark(b, err == -EUCLEAN ? "not what was published" : err_text(err)))
 		return;
-	__atomic_fetch_add(&c->damaged, 1, __ATOMIC_RELAXED);
-	store_path(&c->store, (enum cache_kind)b->kind, &b->digest, b->type, path);
-	log_limited(LOG_ERR,
-		    "cache path=%s/%s damaged error=\"%s\" note=\"put into quarantine; the next "
-		    "request fetches it again\"",
-		    c->store.root, path, err_text(err));
 	d = calloc(1, sizeof(*d));
 	if (!d)
 		return; /* marked: nobody is given it */

@@ -5,8 +5,6 @@
  *
  * All entries are collected, then put in by last use, behind what was used since the start.
  */
-#include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 
@@ -18,7 +16,6 @@ struct scan {
 	struct blob **found;
 	size_t count;
 	size_t cap;
-	unsigned strange; /* names that are not ours */
 	bool short_of_memory;
 };
 
@@ -43,11 +40,12 @@ static bool scan_reserve(struct scan *s)
 }
 
 /*
- * Access times are set by evict_touch(); a clock that was wrong once must not pin a blob for ever.
+ * Access times are set by evict_touch() (modification times are the verifier's); a clock that was
+ * wrong once must not pin a blob for ever.
  */
 static uint32_t scan_used_s(const struct stat *st)
 {
-	int64_t used_s = st->st_atime > st->st_mtime ? st->st_atime : st->st_mtime;
+	int64_t used_s = st->st_atime;
 	uint32_t now_s = cache_now_s();
 
 	if (used_s < 0)
@@ -55,69 +53,18 @@ static uint32_t scan_used_s(const struct stat *st)
 	return used_s > (int64_t)now_s ? now_s : (uint32_t)used_s;
 }
 
-static void scan_add(struct scan *s, enum cache_kind kind, const struct digest *d, uint8_t type,
-		     const struct stat *st)
+static void scan_add(struct scan *s, const struct walk_file *f)
 {
-	struct blob *b = scan_reserve(s) ? blob_new(kind, d, false) : NULL;
+	struct blob *b = scan_reserve(s) ? blob_new(f->kind, &f->digest, false) : NULL;
 
 	if (!b) {
 		s->short_of_memory = true;
 		return;
 	}
-	blob_set_ready(b, -1, (uint64_t)st->st_size, type);
-	b->used_s = scan_used_s(st);
+	blob_set_ready(b, -1, (uint64_t)f->st.st_size, f->type);
+	b->used_s = scan_used_s(&f->st);
 	b->saved_s = b->used_s;
 	s->found[s->count++] = b;
-}
-
-/* folder/<alg>/<two>: the files. */
-static void scan_files(struct scan *s, enum cache_kind kind, enum digest_alg alg, const char *two,
-		       const char *path)
-{
-	const struct store *store = &s->cache->store;
-	DIR *dir = store_list(store, path);
-	struct dirent *e;
-
-	while (dir && !scan_is_over(s) && (e = readdir(dir))) {
-		struct digest d;
-		struct stat st;
-		uint8_t type;
-
-		if (e->d_name[0] == '.')
-			continue;
-		if (store_name_parse(store, kind, alg, two, e->d_name, &d, &type) &&
-		    fstatat(dirfd(dir), e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-		    S_ISREG(st.st_mode))
-			scan_add(s, kind, &d, type, &st);
-		else
-			s->strange++;
-	}
-	if (dir)
-		closedir(dir);
-}
-
-/* folder/<alg>: the folders of two hex digits. */
-static void scan_folders(struct scan *s, enum cache_kind kind, enum digest_alg alg)
-{
-	char path[STORE_PATH_MAX];
-	DIR *dir;
-	struct dirent *e;
-
-	snprintf(path, sizeof(path), "%s/%s", store_kind_folder(kind), digest_alg_name(alg));
-	dir = store_list(&s->cache->store, path);
-	while (dir && !scan_is_over(s) && (e = readdir(dir))) {
-		if (e->d_name[0] == '.')
-			continue;
-		if (strlen(e->d_name) != 2) {
-			s->strange++;
-			continue;
-		}
-		snprintf(path, sizeof(path), "%s/%s/%.2s", store_kind_folder(kind),
-			 digest_alg_name(alg), e->d_name);
-		scan_files(s, kind, alg, e->d_name, path);
-	}
-	if (dir)
-		closedir(dir);
 }
 
 static int scan_later_first(const void *a, const void *b)
@@ -141,19 +88,21 @@ static void scan_publish(struct scan *s)
 void scan_run(struct cache *c)
 {
 	struct scan s = { .cache = c };
+	struct walk w;
+	struct walk_file f;
 
-	for (unsigned alg = DIGEST_SHA256; alg <= DIGEST_SHA512; alg++) {
-		scan_folders(&s, CACHE_BLOB, (enum digest_alg)alg);
-		scan_folders(&s, CACHE_MANIFEST, (enum digest_alg)alg);
-	}
-	tag_files_load(c, &s.strange);
+	walk_begin(&w, &c->store);
+	while (!scan_is_over(&s) && walk_next(&w, &f))
+		scan_add(&s, &f);
+	walk_end(&w);
+	tag_files_load(c, &w.strange);
 	scan_publish(&s);
 	__atomic_store_n(&c->scanning, false, __ATOMIC_RELEASE);
 	if (s.short_of_memory)
 		log_err("cache scan path=%s error=\"no memory for all of it\"", c->store.root);
-	if (s.strange)
+	if (w.strange)
 		log_warn("cache scan path=%s strange=%u note=\"files not ours are left alone\"",
-			 c->store.root, s.strange);
+			 c->store.root, w.strange);
 	log_info("cache scan path=%s blobs=%zu bytes=%llu", c->store.root, s.count,
 		 (unsigned long long)__atomic_load_n(&c->index.bytes, __ATOMIC_RELAXED));
 }

@@ -177,6 +177,32 @@ int store_init(struct store *s, const struct cache_opts *opts, char *err, size_t
 	return store_make_all(s, err, err_len);
 }
 
+int store_look(struct store *s, const struct cache_opts *opts, char *err, size_t err_len)
+{
+	struct stat st;
+	int code;
+
+	*s = (struct store){
+		.root = strdup(opts->path),
+		.root_fd = store_open_folder(AT_FDCWD, opts->path),
+		.tmp_fd = -1,
+		.suffixes = opts->suffixes,
+		.suffixes_count = opts->suffixes_count,
+	};
+	code = !s->root ? -ENOMEM : s->root_fd < 0 ? s->root_fd : 0;
+	/* To whom the rest belongs, whoever looks: the server must be able to use it. */
+	if (code == 0 && fstat(s->root_fd, &st) == 0 &&
+	    mkdirat(s->root_fd, "quarantine", 0755) == 0 &&
+	    fchownat(s->root_fd, "quarantine", st.st_uid, st.st_gid, 0) < 0)
+		code = -errno;
+	if (code < 0) {
+		(void)store_say(err, err_len, code, opts->path, "cannot open the cache's folder",
+				store_fix(code));
+		store_fini(s);
+	}
+	return code;
+}
+
 bool store_is_lost(const struct store *s)
 {
 	struct stat here, ours;
@@ -280,7 +306,7 @@ bool store_is_file(int fd, uint64_t *size)
 {
 	struct stat st;
 
-	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+	if (fstat(fd, &st) < 0 || !store_is_good(&st))
 		return false;
 	*size = (uint64_t)st.st_size;
 	return true;

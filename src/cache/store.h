@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/stat.h>
 
 #include "cache/cache.h"
 
@@ -34,6 +35,9 @@ struct store {
 
 /* Makes the folders, removes what dead processes left in tmp/, tries to write.  As cache_open(). */
 int store_init(struct store *s, const struct cache_opts *opts, char *err,
+	       size_t err_len) must_check;
+/* Only opens the folder, and makes quarantine/ in it if that is missing: for looking at files. */
+int store_look(struct store *s, const struct cache_opts *opts, char *err,
 	       size_t err_len) must_check;
 /* Is the root not at its path any more: removed, moved, mounted over? */
 bool store_is_lost(const struct store *s) must_check;
@@ -59,7 +63,15 @@ uint8_t store_suffix_type(const struct store *s, struct slice suffix) must_check
 
 /* fd for reading, or -errno; -EUCLEAN: something is there, but no regular file. */
 int store_open(const struct store *s, const char *path, uint64_t *size) must_check;
-/* Checks what loop_openat() of a path gave.  False: not a regular file. */
+/*
+ * A file without any permission was found damaged: `verify` takes them away before it moves it, so
+ * that a server beside it, which may have it open, sees that.
+ */
+static inline bool store_is_good(const struct stat *st)
+{
+	return S_ISREG(st->st_mode) && (st->st_mode & S_IRUSR);
+}
+/* Checks what loop_openat() of a path gave.  False: not a regular file, or a damaged one. */
 bool store_is_file(int fd, uint64_t *size) must_check;
 /* A folder for reading its names, NULL if it is not there. */
 DIR *store_list(const struct store *s, const char *path) must_check;

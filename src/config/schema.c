@@ -93,6 +93,12 @@ const struct schema_key schema_keys[] = {
 	{ CACHE(free_bytes), .key = "free", .type = VALUE_BYTES, RANGE(0, 1024 * TIB),
 	  .by_default = "2G", .reloadable = true,
 	  .help = "floor of free space on the file system" },
+	{ CACHE(scrub_ms), .key = "scrub", .type = VALUE_MS, RANGE(0, 365 * DAY),
+	  .by_default = "7d", .reloadable = true,
+	  .help = "how often each cached file is read again and verified; 0s: never" },
+	{ CACHE(scrub_bytes), .key = "scrub_rate", .type = VALUE_BYTES, RANGE(MIB, TIB / 1024),
+	  .by_default = "20M", .reloadable = true,
+	  .help = "bytes that this reads in a second, at most" },
 
 	{ RESOLVER(nameservers), .key = "nameservers", .type = VALUE_SERVERS,
 	  .help = "name servers; absent: the system's; /etc/hosts is always honoured" },

@@ -27,6 +27,8 @@ static uint64_t of_cache(const struct cache_totals *t, enum stat_id id)
 	case STAT_EVICTIONS: return t->evictions;
 	case STAT_CACHE_ERRORS: return t->errors;
 	case STAT_CACHE_DAMAGED: return t->damaged;
+	case STAT_SCRUBBED_BLOBS: return t->scrubbed_blobs;
+	case STAT_SCRUBBED_BYTES: return t->scrubbed_bytes;
 	default: return 0;
 	}
 }

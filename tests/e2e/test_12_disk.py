@@ -1,5 +1,6 @@
 """The disk fails: clients are served all the same, and Sluice recovers by itself."""
 import contextlib
+import json
 import os
 import pathlib
 import shutil
@@ -9,6 +10,7 @@ import threading
 import pytest
 
 from rig import httpd, images
+from rig.mirror import ini, sluice
 from rig.proc import wait_for
 from rig.wire import ACCEPT
 
@@ -278,3 +280,119 @@ def test_never_above_its_size(start, rig, wire, disk):
     stop.set()
     t.join(10)
     assert most[0] <= 64 * MB + 12 * MB         # one fill more, in progress with another
+
+
+def flip(path, at):
+    """Change one byte, as a disk does: no time of the file tells it."""
+    st = os.stat(path)
+    with open(path, "r+b") as f:
+        f.seek(at)
+        c = f.read(1)
+        f.seek(at)
+        f.write(bytes([c[0] ^ 1]))
+    os.utime(path, ns=(st.st_atime_ns, st.st_mtime_ns))
+
+
+def published(s, wire, image, digests):
+    for digest in digests:
+        assert get(wire(s), image, digest)[:2] == (200, digest)
+        wait_for(s.blob_file(digest).exists, 10, "the blob's file")
+
+
+def fetched_anew(s, rig, wire, image, digest):
+    rig.cdn.log.clear()
+    assert get(wire(s), image, digest) == (200, digest, False)
+    assert len(rig.cdn.seen(digest[7:])) == 1
+    wait_for(s.blob_file(digest).exists, 10, "the blob's file")
+    assert images.digest_of(s.blob_file(digest).read_bytes()) == digest
+    rig.cdn.log.clear()
+    assert get(wire(s), image, digest) == (200, digest, False)
+    assert not rig.cdn.log
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_verify(start, rig, wire, blob, beside):
+    """`sluice verify` finds a changed byte, beside a server that has the file open or without one;
+    the next pull is right and fetched anew; verified again, all is good."""
+    image, digest = blob
+    s = start({"cache": {"scrub": "0s"}})
+    others = [d for d in image.blobs if d != digest]
+    published(s, wire, image, [digest, *others])
+    assert sluice("verify", "-c", s.file).returncode == 0
+    used = os.stat(s.blob_file(digest)).st_atime_ns
+    flip(s.blob_file(digest), 3 * MB)
+    if not beside:
+        s.stop()
+    done = sluice("verify", "-c", s.file)
+    assert (done.returncode, done.stderr) == (1, "")
+    first, last = done.stdout.splitlines()
+    assert first == f"damaged blobs/sha256/{digest[7:9]}/{digest[7:]}" and " 1 damaged, 0 " in last
+    assert not s.blob_file(digest).exists()
+    kept = list((s.cache / "quarantine").iterdir())
+    assert [k.name for k in kept] == [f"blobs-sha256-{digest[7:9]}-{digest[7:]}"]
+    assert kept[0].stat().st_atime_ns == used
+    if not beside:
+        s.start()
+    fetched_anew(s, rig, wire, image, digest)
+    done = sluice("verify", "-c", s.file, "--json")
+    assert done.returncode == 0
+    seen = json.loads(done.stdout)
+    assert seen["damaged"] == 0 and seen["files"] == len(image.blobs)
+
+
+def test_verify_cannot(start, rig):
+    """No folder, or no configuration: 2, and why."""
+    s = start({"cache": {"path": "/nonexistent/cache"}}, start=False)
+    s.file.write_text(ini(s.config))
+    done = sluice("verify", "-c", s.file)
+    assert done.returncode == 2 and "/nonexistent/cache" in done.stderr
+    assert sluice("verify", "-c", "/nonexistent.ini").returncode == 2
+    assert sluice("check", "--json", "-c", s.file).returncode == 100
+
+
+def test_scrub(start, rig, wire, blob):
+    """The scrub finds the same by itself; what was verified is not read again before its time, over
+    a restart, too."""
+    image, digest = blob
+    s = start({"cache": {"scrub": "2s"}})
+    published(s, wire, image, image.blobs)
+    s.wait_metric("scrub_blobs_total", 2 * len(image.blobs), 40)
+    assert s.metrics()["cache_damaged_total"] == 0
+    flip(s.blob_file(digest), 5 * MB)
+    s.wait_metric("cache_damaged_total", 1, 40)
+    wait_for(lambda: list((s.cache / "quarantine").iterdir()), 10, "quarantine")
+    fetched_anew(s, rig, wire, image, digest)
+    s.restart({"cache": {"scrub": "1h"}})
+    wait_for(lambda: s.metrics()["cache_scanning"] == 0, 20, "the scan")
+    assert s.metrics()["scrub_blobs_total"] == 0
+
+
+def test_damaged_under_a_reader(start, rig, wire, blob):
+    """A changed byte is found while a slow client reads: it never gets a whole body that is wrong."""
+    image, digest = blob
+    s = start({"cache": {"scrub": "0s"}})
+    published(s, wire, image, [digest])
+    w = wire(s)
+    w.send(f"GET {path_of(image, digest)} HTTP/1.1\r\nHost: mirror.test\r\n\r\n")
+    size = int(w.head().get("Content-Length"))
+    flip(s.blob_file(digest), size - 10)
+    assert sluice("verify", "-c", s.file).returncode == 1
+    assert get(wire(s), image, digest) == (200, digest, False)     # and the server knows
+    assert images.digest_of(w.take(size)) == digest
+
+
+def test_hundred_thousand_files(start, rig, wire, fresh):
+    """A cache with 100,000 files answers its first request before they are all read."""
+    s = start({"cache": {"scrub": "0s"}}, start=False)
+    for i in range(256):
+        folder = s.cache / "blobs/sha256" / f"{i:02x}"
+        folder.mkdir(parents=True)
+        for n in range(391):
+            os.mknod(folder / f"{i:02x}{n:062x}")
+    s.start()
+    path = f"/v2/docker.io/{fresh.repo}/manifests/{fresh.digest}"
+    assert wire(s, port="plain").ask("GET", path, *ACCEPT).body == fresh.raw
+    if "cache scan" in (s.dir / "log").read_text():
+        pytest.skip("this machine reads 100,000 names before one request")
+    wait_for(lambda: s.metrics()["cache_scanning"] == 0, 60, "the scan")
+    assert s.metrics()["cache_blobs"] >= 256 * 391
