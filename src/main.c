@@ -378,6 +378,7 @@ static void reload(struct server *s, const char *file)
 	tell_restart(s, c);
 	log_set_level((enum log_level)c->server.log_level);
 	cache_resize(s->shared.cache, c->cache.size_bytes, c->cache.free_bytes);
+	cache_scrub(s->shared.cache, c->cache.scrub_ms / 1000, c->cache.scrub_bytes);
 	log_info("reload file=%s mirrors=%u certificates=%u done", file, c->mirrors_count,
 		 c->certs_count);
 	setup_unref(setup);

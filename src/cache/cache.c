@@ -93,6 +93,12 @@ void cache_totals(struct cache *c, struct cache_totals *out)
 	};
 }
 
+void cache_scrub(struct cache *c, uint64_t period_s, uint64_t rate_bytes)
+{
+	__atomic_store_n(&c->scrub.period_s, period_s, __ATOMIC_RELAXED);
+	__atomic_store_n(&c->scrub.rate_bytes, rate_bytes, __ATOMIC_RELAXED);
+}
+
 void cache_resize(struct cache *c, uint64_t size_bytes, uint64_t free_bytes)
 {
 	__atomic_store_n(&c->size_bytes, size_bytes, __ATOMIC_RELAXED);
@@ -122,7 +128,7 @@ void cache_clock(struct cache *c)
 	if (!c->disk.usable && now_s >= c->disk.probe_s)
 		due |= HOUSE_PROBE;
 	pthread_mutex_unlock(&c->jobs_lock);
-	if (c->scrub.period_s > 0)
+	if (__atomic_load_n(&c->scrub.period_s, __ATOMIC_RELAXED) > 0)
 		due |= HOUSE_SCRUB;
 	if (due)
 		cache_house(c, due);

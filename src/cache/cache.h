@@ -65,6 +65,8 @@ void cache_close(struct cache *c);
  */
 void cache_clock(struct cache *c);
 
+/* Another period and rate of the scrub (as in cache_opts) from its next step on. */
+void cache_scrub(struct cache *c, uint64_t period_s, uint64_t rate_bytes);
 /* Other bounds from now on; what is too much goes at the next look. */
 void cache_resize(struct cache *c, uint64_t size_bytes, uint64_t free_bytes);
 

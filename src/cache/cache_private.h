@@ -32,7 +32,7 @@ enum house {
 	HOUSE_SCRUB = 32,
 };
 
-/* Of the housekeeping job alone, but for the two counters, which are atomic. */
+/* Of the housekeeping job alone, but for the first four, which are atomic. */
 struct scrub {
 	uint64_t period_s; /* 0: off */
 	uint64_t rate_bytes;

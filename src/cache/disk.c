@@ -109,12 +109,13 @@ void disk_probe(struct cache *c)
 bool disk_has_room(struct cache *c, uint64_t bytes)
 {
 	uint64_t free_bytes = __atomic_load_n(&c->disk.free_bytes, __ATOMIC_RELAXED);
+	uint64_t floor = __atomic_load_n(&c->free_bytes, __ATOMIC_RELAXED);
 	uint64_t cached = __atomic_load_n(&c->index.bytes, __ATOMIC_RELAXED);
 	uint64_t need;
 
-	if (free_bytes == UINT64_MAX || bytes > UINT64_MAX - c->free_bytes)
-		return bytes <= UINT64_MAX - c->free_bytes;
-	need = bytes + c->free_bytes;
+	if (bytes > UINT64_MAX - floor)
+		return false;
+	need = bytes + floor;
 	if (need <= free_bytes)
 		return true;
 	need -= free_bytes;

@@ -36,10 +36,9 @@ void scrub_fini(struct scrub *s)
 /* A time in the future was set by a clock that was wrong. */
 static bool scrub_is_due(const struct scrub *s, const struct walk_file *f)
 {
-	int64_t now_s = cache_now_s();
-	int64_t age_s = now_s - f->st.st_mtime;
+	int64_t age_s = (int64_t)cache_now_s() - f->st.st_mtime;
 
-	return age_s < 0 || (uint64_t)age_s >= s->period_s;
+	return age_s < 0 || (uint64_t)age_s >= __atomic_load_n(&s->period_s, __ATOMIC_RELAXED);
 }
 
 static cold void scrub_found(struct cache *c, const char *path)
@@ -74,6 +73,14 @@ static void scrub_verified(struct cache *c, enum verify_result r)
 	scrub_found(c, path);
 }
 
+/* Until the next walk: files come due meanwhile. */
+static uint32_t scrub_pause_s(const struct scrub *s)
+{
+	uint64_t eighth_s = __atomic_load_n(&s->period_s, __ATOMIC_RELAXED) / 8;
+
+	return 1 + (uint32_t)(eighth_s < SCRUB_PAUSE_MAX_S ? eighth_s : SCRUB_PAUSE_MAX_S);
+}
+
 /* The next file that is due.  False: none now. */
 static bool scrub_next(struct cache *c, unsigned *names)
 {
@@ -85,10 +92,7 @@ static bool scrub_next(struct cache *c, unsigned *names)
 		if (!walk_next(&s->walk, &s->file)) {
 			walk_end(&s->walk);
 			s->walking = false;
-			s->walk_s = cache_now_s() + 1 +
-				    (uint32_t)(s->period_s / 8 < SCRUB_PAUSE_MAX_S
-						       ? s->period_s / 8
-						       : SCRUB_PAUSE_MAX_S);
+			s->walk_s = cache_now_s() + scrub_pause_s(s);
 			return false;
 		}
 		if (!scrub_is_due(s, &s->file))
@@ -107,6 +111,7 @@ void scrub_run(struct cache *c)
 {
 	struct scrub *s = &c->scrub;
 	uint64_t read = 0;
+	const uint64_t rate = __atomic_load_n(&s->rate_bytes, __ATOMIC_RELAXED);
 	unsigned names = 0;
 
 	if (!s->mem)
@@ -116,7 +121,7 @@ void scrub_run(struct cache *c)
 	if (!s->walking)
 		walk_begin(&s->walk, &c->store);
 	s->walking = true;
-	while (read < s->rate_bytes && !__atomic_load_n(&c->closing, __ATOMIC_RELAXED)) {
+	while (read < rate && !__atomic_load_n(&c->closing, __ATOMIC_RELAXED)) {
 		uint64_t before;
 		enum verify_result r;
 

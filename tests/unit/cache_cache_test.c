@@ -2,6 +2,7 @@
 #include "cache/cache.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <sys/file.h>
 #include <sys/mount.h>
 #include <time.h>
@@ -361,5 +362,177 @@ TEST(scan_of_many_files)
 	printf("# %d files in %.0f ms, %zu bytes each\n", COUNT,
 	       (double)(to.tv_sec - from.tv_sec) * 1e3 + (double)(to.tv_nsec - from.tv_nsec) / 1e6,
 	       sizeof(struct blob));
+	rig_fini(&r);
+}
+
+enum { MANY = 100 * 1000 };
+
+/* As the scan would: an idle blob of one byte, used <n> seconds after the start of time. */
+static bool add_old(struct cache *c, unsigned n)
+{
+	struct digest d;
+	struct blob *b;
+
+	digest_of_number(n, &d);
+	b = blob_new(CACHE_BLOB, &d, false);
+	if (!b)
+		return false;
+	blob_set_ready(b, -1, 1, 0);
+	b->used_s = MANY - n; /* index_add_old() puts each behind the last */
+	return index_add_old(&c->index, b);
+}
+
+TEST(index_of_100000_blobs_takes_200_bytes_each)
+{
+	struct rig r;
+	size_t before;
+	size_t each;
+
+	require(rig_init(&r, NULL));
+	rig_settle(&r);
+	before = mallinfo2().uordblks;
+	for (unsigned n = 0; n < MANY; n++)
+		require(add_old(r.cache, n));
+	each = (mallinfo2().uordblks - before) / MANY;
+	printf("# %zu bytes each\n", each);
+#ifndef __SANITIZE_ADDRESS__
+	check(each > 0); /* else the measure is none */
+	check(each <= 200);
+#endif
+	rig_fini(&r);
+}
+
+/* Twice as many take about twice as long: far from four times, whatever the machine. */
+static uint64_t eviction_ns(struct rig *r, unsigned count)
+{
+	struct timespec from, to;
+	struct blob *b;
+
+	for (unsigned n = 0; n < count; n++)
+		require(add_old(r->cache, n));
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &from);
+	for (unsigned n = 0; n < count; n++) {
+		b = index_take_oldest(&r->cache->index);
+		require(b);
+		blob_unref(b);
+	}
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &to);
+	return (uint64_t)(to.tv_sec - from.tv_sec) * 1000000000 + (uint64_t)to.tv_nsec -
+	       (uint64_t)from.tv_nsec;
+}
+
+TEST(eviction_of_100000_blobs_is_not_quadratic)
+{
+	struct rig r;
+	uint64_t few, many;
+
+	require(rig_init(&r, NULL));
+	rig_settle(&r);
+	few = eviction_ns(&r, MANY / 16);
+	many = eviction_ns(&r, MANY);
+	printf("# %llu ns each of %u, %llu of %u\n", (unsigned long long)few / (MANY / 16),
+	       MANY / 16, (unsigned long long)many / MANY, MANY);
+	check(many < 16 * 8 * few); /* 256 times, if it were */
+	rig_fini(&r);
+}
+
+/* Thousands of old blobs that are being read are walked over once, not for each that goes. */
+TEST(eviction_behind_many_that_are_read)
+{
+	enum { READ = MANY / 4 };
+	static struct blob *read[READ];
+	struct rig r;
+	struct digest d;
+	struct blob *b;
+	struct timespec from, to;
+
+	require(rig_init(&r, NULL));
+	rig_settle(&r);
+	for (unsigned n = 0; n < MANY; n++)
+		require(add_old(r.cache, n));
+	for (unsigned n = 0; n < READ; n++) {
+		digest_of_number(MANY - 1 - n, &d);
+		read[n] = index_get(&r.cache->index, CACHE_BLOB, &d, 0, false, &(bool){ 0 });
+		require(read[n]);
+	}
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &from);
+	for (unsigned n = 0; n < MANY - READ; n++) {
+		b = index_take_oldest(&r.cache->index);
+		require(b);
+		blob_unref(b);
+	}
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &to);
+	printf("# %ld ms\n",
+	       (to.tv_sec - from.tv_sec) * 1000 + (to.tv_nsec - from.tv_nsec) / 1000000);
+	check(!index_take_oldest(&r.cache->index));
+	for (unsigned n = 0; n < READ; n++)
+		blob_unref(read[n]);
+	rig_fini(&r);
+}
+
+/* What is damaged is not given to anybody from the moment on, and its file is kept aside. */
+TEST(damaged_blob_goes_to_quarantine)
+{
+	struct rig r;
+	struct digest d;
+	struct blob *b, *again;
+	struct blob_view v;
+	struct cache_totals totals;
+	char path[STORE_PATH_MAX];
+
+	require(rig_init(&r, NULL));
+	rig_settle(&r);
+	digest_of_number(1, &d);
+	plant(&r, &d, "hello", 10);
+	rig_reopen(&r);
+	require((b = cache_peek(r.cache, CACHE_BLOB, &d)));
+	blob_damaged(b, -ENOMEM); /* says nothing of the file */
+	blob_look(b, &v);
+	check(!v.damaged);
+	blob_damaged(b, -EIO);
+	blob_damaged(b, -EIO);
+	blob_look(b, &v);
+	check(v.damaged);
+	check(!cache_peek(r.cache, CACHE_BLOB, &d));
+	rig_settle(&r);
+	rig_blob_path(&r, CACHE_BLOB, &d, 0, path);
+	check(!rig_has(&r, path));
+	check_eq(rig_count(&r, "quarantine"), 1);
+	cache_totals(r.cache, &totals);
+	check_eq(totals.damaged, 1);
+	check_eq(totals.blobs, 0);
+	check_eq(cache_get(r.cache, CACHE_BLOB, &d, &again), CACHE_MISS);
+	blob_set_filler(again, true);
+	blob_fail(again, &(struct blob_failure){ .err = ERR_KILLED });
+	blob_set_filler(again, false);
+	blob_unref(again);
+	blob_unref(b);
+	rig_fini(&r);
+}
+
+TEST(quarantine_is_bounded)
+{
+	struct rig r;
+	struct digest d;
+	char path[STORE_PATH_MAX], whole[PATH_MAX];
+
+	require(rig_init(&r, NULL));
+	rig_settle(&r);
+	for (unsigned n = 0; n < 70; n++) {
+		digest_of_number(n, &d);
+		plant(&r, &d, "hello", 10);
+		rig_blob_path(&r, CACHE_BLOB, &d, 0, path);
+		check_eq(quarantine_file(&r.cache->store, path), 0);
+		check(!rig_has(&r, path));
+	}
+	check_eq(rig_count(&r, "quarantine"), 64);
+	check_eq(quarantine_file(&r.cache->store, path), -ENOENT);
+	/* Larger than all of it may be: removed. */
+	rig_write(&r, path, "");
+	rig_path(&r, path, whole);
+	require(truncate(whole, 2ll << 30) == 0);
+	check_eq(quarantine_file(&r.cache->store, path), 0);
+	check(!rig_has(&r, path));
+	check_eq(rig_count(&r, "quarantine"), 64);
 	rig_fini(&r);
 }
