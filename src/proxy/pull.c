@@ -392,6 +392,10 @@ static void pull_end(struct pull *pl)
 			  (unsigned long long)(proxy_now(pl->proxy) - pl->begun_ms));
 	if (!fill_close(f))
 		return;
+	/* What the fill found by itself: pull_fail() told the rest. */
+	if (f->state == FILL_LOST && pl->mirror && (f->err == ERR_DIGEST || f->err == ERR_LONG))
+		log_warn("fill mirror=%s digest=%s wrong received=%llu: %s", pl->mirror->conf->name,
+			 pl->digest, (unsigned long long)f->received, err_text(f->err));
 	f->state = FILL_IDLE;
 	pull_drop(pl);
 }
