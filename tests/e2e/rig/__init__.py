@@ -32,9 +32,9 @@ class Rig:
                           "cdn.test": ["127.0.0.3"]}
         self.servers = [self.front, self.auth, self.cdn]
 
-    def another_front(self, address="127.0.0.1", cert=None):
+    def another_front(self, address="127.0.0.1", cert=None, port=0):
         """One more front before the same registry, with a log and faults of its own."""
-        return Front(address, cert or self.cert, self.registry, self.cdn)
+        return Front(address, cert or self.cert, self.registry, self.cdn, port)
 
     def reset(self):
         """Forget what was seen; settings as at the start."""

@@ -86,8 +86,8 @@ class Front(Server):
     """
     name = "front"
 
-    def __init__(self, address, cert, registry, cdn):
-        super().__init__(address, cert)
+    def __init__(self, address, cert, registry, cdn, port=0):
+        super().__init__(address, cert, port)
         self.registry, self.cdn = registry, cdn
         self.defaults()
 

@@ -82,7 +82,7 @@ class Fault:
         self.before, self.instead, self.change, self.body = before, instead, change, body
         self.gate = threading.Event()   # opened by release(): what stalls goes on
         self.held = threading.Event()   # set when something stalls
-        self.hits, self.match, self.times = 0, None, None
+        self.hits, self.match, self.times, self.spare = 0, None, None, 0
 
     def release(self):
         self.gate.set()
@@ -274,9 +274,11 @@ class Server(ThreadingHTTPServer):
         pass
 
     @contextlib.contextmanager
-    def fault(self, fault, match="", method="", times=None):
-        """While in force, requests whose target matches the regex meet the fault."""
+    def fault(self, fault, match="", method="", times=None, spare=0):
+        """While in force, requests whose target matches the regex meet the fault: `times` of them,
+        after the first `spare`."""
         fault.match, fault.method, fault.times = re.compile(match), method, times
+        fault.spare = spare
         with self.lock:
             self.faults.append(fault)
         try:
@@ -291,6 +293,10 @@ class Server(ThreadingHTTPServer):
             found = [f for f in self.faults
                      if f.match.search(req.target) and f.method in ("", req.method)
                      and (f.times is None or f.hits < f.times)]
+            spared = [f for f in found if f.spare > 0]
+            for f in spared:
+                f.spare -= 1
+            found = [f for f in found if f not in spared]
             for f in found:
                 f.hits += 1
         return found

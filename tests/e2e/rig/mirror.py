@@ -64,6 +64,7 @@ class Sluice:
         self.access_path = self.dir / "access.log"
         self.access_from = 0
         self.process = None
+        self.net = None                 # a Netns to run in
         names = ["127.0.0.1", "localhost", "mirror.test", "docker.mirror.test",
                  "second.mirror.test"]
         chain, key = rig.ca.dir / "mirror.pem", rig.ca.dir / "mirror.key"
@@ -104,7 +105,8 @@ class Sluice:
 
     def start(self):
         self.file.write_text(ini(self.config))
-        argv = [*shlex.split(os.environ.get("SLUICE_WRAP", "")), BINARY, "serve", "-c", self.file]
+        argv = [*(self.net.wrap if self.net else []),
+                *shlex.split(os.environ.get("SLUICE_WRAP", "")), BINARY, "serve", "-c", self.file]
         self.process = Process(argv, self.dir / "log", env=SAN)
         wait_for(self.healthy, START_MAX_S, lambda: f"/healthz of Sluice:\n{self.tail()}")
         return self
@@ -136,6 +138,11 @@ class Sluice:
         return self.process.tail(lines) if self.process else ""
 
     def admin(self, path):
+        if self.net:
+            return self.net.inside(lambda: self.ask_admin(path))
+        return self.ask_admin(path)
+
+    def ask_admin(self, path):
         c = http.client.HTTPConnection("127.0.0.1", self.ports["admin"], timeout=10)
         try:
             c.request("GET", path)
