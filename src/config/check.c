@@ -64,52 +64,88 @@ static void default_upstream(struct draft *d, const struct draft_section *s, str
 		return;
 	}
 	snprintf(url, sizeof(url), "https://%s", r->host);
-	ok = value_url(slice_of(url), &m->upstream, &d->c->arena);
+	ok = value_add_url(&m->upstreams, slice_of(url), &d->c->arena);
 	assert(ok);
 }
 
-/* Its own host and the known one first: see config_realm_ok(). */
-static void finish_realms(struct arena *a, struct conf_mirror *m)
+/* Of several upstreams, only the one that is named is ever given the credentials. */
+static void find_credentials_up(struct draft *d, const struct draft_section *s,
+				struct conf_mirror *m)
 {
-	const struct known_registry *r = known_by_host(m->upstream.host);
-	struct conf_names more = m->realms;
+	unsigned line = draft_line(s, "credentials_for");
 
-	m->realms = (struct conf_names){ 0 };
-	value_add_name(&m->realms, m->upstream.host, a);
-	if (r && r->realm)
-		value_add_name(&m->realms, r->realm, a);
-	for (unsigned i = 0; i < more.count; i++)
-		value_add_name(&m->realms, more.v[i], a);
+	if (line && m->credentials.count == 0 && !draft_line(s, "credentials"))
+		draft_error(d, line, "%s credentials_for: there are no 'credentials'; remove it",
+			    draft_title(s).text);
+	if (!m->credentials_for.text) {
+		if (m->upstreams.count > 1 && m->credentials.count > 0 && !line)
+			draft_error(d, draft_line(s, "credentials"),
+				    "%s credentials: of several upstreams one must be named to be "
+				    "given them; add 'credentials_for = %s'",
+				    draft_title(s).text,
+				    m->upstreams.v[m->upstreams.count - 1].text);
+		return;
+	}
+	for (unsigned i = 0; i < m->upstreams.count; i++)
+		if (strcmp(m->upstreams.v[i].text, m->credentials_for.text) == 0) {
+			m->credentials_up = i;
+			return;
+		}
+	draft_error(d, line, "%s credentials_for = %s: must be one of the mirror's 'upstream'",
+		    draft_title(s).text, m->credentials_for.text);
 }
 
-static void read_credentials(struct draft *d, const struct draft_section *s, struct conf_mirror *m)
+static void read_credentials(struct draft *d, const struct draft_section *s, struct conf_mirror *m,
+			     bool look_at_files)
 {
-	const char *why =
-		files_read_credentials(m->credentials, d->c->server.user, &m->user, &m->password);
 	const struct schema_key *k = schema_find(SECTION_MIRROR, SLICE("credentials"));
 
-	if (why)
-		draft_error_value(d, s, k, draft_line(s, "credentials"), slice_of(m->credentials),
-				  why);
+	if (m->credentials.count == 0)
+		return;
+	m->accounts = arena_alloc(&d->c->arena, m->credentials.count * sizeof(m->accounts[0]));
+	assert(m->accounts != NULL);
+	m->accounts_count = m->credentials.count;
+	for (unsigned i = 0; i < m->accounts_count; i++) {
+		struct conf_account *a = &m->accounts[i];
+		const char *why;
+
+		*a = (struct conf_account){ .file = m->credentials.v[i] };
+		why = look_at_files ? files_read_credentials(a->file, d->c->server.user, &a->user,
+							     &a->password)
+				    : NULL;
+		if (why)
+			draft_error_value(d, s, k, draft_line(s, "credentials"), slice_of(a->file),
+					  why);
+	}
+}
+
+static void check_upstream(struct draft *d, const struct draft_section *s,
+			   const struct conf_mirror *m, unsigned i)
+{
+	struct conf_upstream *up = &m->upstreams.v[i];
+	const struct known_registry *r = known_by_host(up->host);
+
+	up->realm = r ? r->realm : NULL;
+	if (up->https)
+		return;
+	draft_warning(d, draft_line(s, "upstream"),
+		      "%s upstream = %s: without TLS anybody on the way can change tags%s",
+		      draft_title(s).text, up->text,
+		      m->credentials.count && m->credentials_up == i ? " and read the credentials"
+								     : "");
 }
 
 static void finish_mirror(struct draft *d, const struct draft_section *s, bool look_at_files)
 {
 	struct conf_mirror *m = s->data;
-	unsigned line = draft_line(s, "upstream");
 
 	m->name = s->name;
-	if (!line)
+	if (!draft_line(s, "upstream"))
 		default_upstream(d, s, m);
-	if (m->upstream.text)
-		finish_realms(&d->c->arena, m);
-	if (m->upstream.text && !m->upstream.https)
-		draft_warning(d, line,
-			      "%s upstream = %s: without TLS anybody on the way can change tags%s",
-			      draft_title(s).text, m->upstream.text,
-			      m->credentials ? " and read the credentials" : "");
-	if (m->credentials && look_at_files)
-		read_credentials(d, s, m);
+	find_credentials_up(d, s, m);
+	read_credentials(d, s, m, look_at_files);
+	for (unsigned i = 0; i < m->upstreams.count; i++)
+		check_upstream(d, s, m, i);
 }
 
 /* Moves the structs of one kind of section into one array. */

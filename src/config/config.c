@@ -38,8 +38,10 @@ static void wipe(char *secret)
 static void config_free(struct config *c)
 {
 	for (unsigned i = 0; i < c->mirrors_count; i++) {
-		wipe(c->mirrors[i].user);
-		wipe(c->mirrors[i].password);
+		for (unsigned j = 0; j < c->mirrors[i].accounts_count; j++) {
+			wipe(c->mirrors[i].accounts[j].user);
+			wipe(c->mirrors[i].accounts[j].password);
+		}
 	}
 	arena_fini(&c->arena);
 	free(c);
@@ -128,8 +130,15 @@ int config_load(const char *path, struct config **out, struct config_errors *err
 	return err;
 }
 
-bool config_realm_ok(const struct conf_mirror *m, struct slice host)
+bool config_realm_ok(const struct conf_mirror *m, unsigned up, struct slice host)
 {
+	const struct conf_upstream *u = &m->upstreams.v[up];
+
+	assert(up < m->upstreams.count);
+	if (slice_ieq(host, slice_of(u->host)) || (u->realm && slice_ieq(host, slice_of(u->realm))))
+		return true;
+	if (up != m->credentials_up)
+		return false;
 	for (unsigned i = 0; i < m->realms.count; i++)
 		if (slice_ieq(host, slice_of(m->realms.v[i])))
 			return true;

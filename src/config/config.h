@@ -7,7 +7,7 @@
  * Invariants
  *  1. Nothing changes after config_load(); any thread that holds a reference may read it.
  *  2. Every string and array belongs to the config and lives as long as it.
- *  3. Host names (hosts, upstream.host, realms, mirror names) are lower case, without a final dot;
+ *  3. Host names (hosts, hosts of upstreams, realms, mirror names) are lower case, without a final dot;
  *     paths are absolute.
  *  4. No host name stands twice, in server.hosts and all mirrors' hosts together.
  *  5. https has a certificate; there is a mirror; https or plain has an address.
@@ -100,20 +100,37 @@ struct conf_upstream {
 	const char *host; /* a literal IPv6 address without its brackets */
 	uint16_t port;
 	bool https;
+	const char *realm; /* the token server known for that host, or NULL */
+};
+
+enum { UPSTREAMS_MAX = 8, ACCOUNTS_MAX = 16 }; /* of one mirror */
+
+/* In the order in which they are asked. */
+struct conf_upstreams {
+	struct conf_upstream *v;
+	unsigned count;
+};
+
+/* One of the files of `credentials`; both are NULL when files were not looked at. */
+struct conf_account {
+	const char *file;
+	char *user;
+	char *password;
 };
 
 /* [mirror NAME] */
 struct conf_mirror {
 	const char *name; /* the registry's: "docker.io" */
 	struct conf_names hosts;
-	struct conf_upstream upstream;
-	const char *ca;          /* PEM file, or NULL */
-	const char *credentials; /* the file; NULL: none, and so are the next two */
-	char *user;
-	char *password;
-	struct conf_names
-		realms; /* the hosts that may be given the credentials: see config_realm_ok() */
-	bool private;   /* upstream, realm and redirects may be private addresses */
+	struct conf_upstreams upstreams;
+	const char *ca; /* PEM file, or NULL */
+	struct conf_names credentials;
+	struct conf_upstream credentials_for; /* as written; text is NULL if it is not */
+	unsigned credentials_up;              /* index of the only upstream that gets them */
+	struct conf_account *accounts;        /* one for each of `credentials` */
+	unsigned accounts_count;
+	struct conf_names realms; /* more hosts that may be given them: see config_realm_ok() */
+	bool private;             /* upstream, realm and redirects may be private addresses */
 	uint64_t tag_fresh_ms;
 	uint64_t stale_for_ms; /* while upstream fails */
 	uint64_t connect_timeout_ms;
@@ -163,11 +180,11 @@ struct config *config_ref(struct config *c);
 void config_unref(struct config *c);
 
 /*
- * May the credentials of this mirror be sent to the token server at <host> (no port)?  That is its
- * upstream's own host, the one known for it (auth.docker.io for registry-1.docker.io), and those of
- * the key `realm`.
+ * May the credentials of this mirror's upstream number <up> be sent to the token server at <host>
+ * (no port)?  That is the upstream's own host, the one known for it (auth.docker.io for
+ * registry-1.docker.io) and, for the upstream that has the credentials, those of the key `realm`.
  */
-bool config_realm_ok(const struct conf_mirror *m, struct slice host);
+bool config_realm_ok(const struct conf_mirror *m, unsigned up, struct slice host);
 
 /*
  * The names of keys that are used at the start alone, and differ: at most <max> of them into

@@ -103,7 +103,7 @@ void draft_error_value(struct draft *d, const struct draft_section *s, const str
 	struct log_quoted q;
 
 	/* A password may stand in a URL. */
-	if (k->type == VALUE_URL && slice_find(value, '@') < value.len)
+	if ((k->type == VALUE_URL || k->type == VALUE_URLS) && slice_find(value, '@') < value.len)
 		value = SLICE("(not shown)");
 	draft_error(d, line, "%s %s = %.*s: %s", draft_title(s).text, k->key,
 		    SLICE_FMT(shown(&q, value)), why);

@@ -32,6 +32,15 @@ static bool print_names(const struct schema_key *k, const struct conf_names *lis
 	return true;
 }
 
+static bool print_urls(const struct schema_key *k, const struct conf_upstreams *list,
+		       struct buf *out)
+{
+	for (unsigned i = 0; i < list->count; i++)
+		if (!print_lead(k, i, out) || !buf_printf(out, "%s\n", list->v[i].text))
+			return false;
+	return true;
+}
+
 static bool print_string(const struct schema_key *k, const char *text, struct buf *out)
 {
 	return !text || buf_printf(out, "%s = %s\n", k->key, text);
@@ -69,7 +78,9 @@ static bool print_key(const struct schema_key *k, const void *section, struct bu
 	switch (k->type) {
 	case VALUE_ADDRS: return print_addrs(k, field, out);
 	case VALUE_HOSTS:
-	case VALUE_SERVERS: return print_names(k, field, out);
+	case VALUE_SERVERS:
+	case VALUE_PATHS: return print_names(k, field, out);
+	case VALUE_URLS: return print_urls(k, field, out);
 	case VALUE_URL: return print_string(k, ((const struct conf_upstream *)field)->text, out);
 	case VALUE_PATH:
 	case VALUE_LOG:

@@ -29,7 +29,9 @@ enum value_type {
 	VALUE_ADDRS,   /* IP:port ... (struct conf_addrs) */
 	VALUE_HOSTS,   /* host names without port ... (struct conf_names) */
 	VALUE_SERVERS, /* IP or IP:port ... (struct conf_names) */
+	VALUE_URLS,    /* http[s]://host[:port] ... (struct conf_upstreams) */
 	VALUE_URL,     /* http[s]://host[:port] (struct conf_upstream) */
+	VALUE_PATHS,   /* absolute ... (struct conf_names) */
 	VALUE_PATH,    /* absolute (const char *) */
 	VALUE_LOG,     /* stdout, off, absolute path (const char *) */
 	VALUE_HSTS,    /* (const char *) */
@@ -48,7 +50,7 @@ struct schema_key {
 	enum value_type type;
 	size_t at; /* of the field in the section's struct */
 	uint64_t min;
-	uint64_t max;
+	uint64_t max;           /* of a number; of a list's items, 0: VALUE_LIST_MAX */
 	const char *choices;    /* VALUE_CHOICE: words with one space between */
 	const char *by_default; /* NULL: none, the field stays zero */
 	bool required;

@@ -196,6 +196,20 @@ bool value_url(struct slice text, struct conf_upstream *out, struct arena *a)
 	return true;
 }
 
+bool value_add_url(struct conf_upstreams *list, struct slice text, struct arena *a)
+{
+	struct conf_upstream up;
+
+	if (!value_url(text, &up, a))
+		return false;
+	for (unsigned i = 0; i < list->count; i++)
+		if (strcmp(list->v[i].text, up.text) == 0)
+			return false;
+	list->v = grow(list->v, list->count, sizeof(list->v[0]), a);
+	list->v[list->count++] = up;
+	return true;
+}
+
 void value_add_name(struct conf_names *names, const char *name, struct arena *a)
 {
 	for (unsigned i = 0; i < names->count; i++)
@@ -234,6 +248,12 @@ static bool store_name(struct conf_names *list, const char *name, struct arena *
 	return name != NULL;
 }
 
+/* Absolute: the process may stand in any folder, and "/" must not come from a slip. */
+static bool is_path(struct slice text)
+{
+	return text.len > 1 && text.ptr[0] == '/' && text.len < 4096;
+}
+
 static bool store_item(const struct schema_key *k, struct slice item, void *field, struct arena *a,
 		       char *why)
 {
@@ -254,7 +274,25 @@ static bool store_item(const struct schema_key *k, struct slice item, void *fiel
 		fail(why, "'%s' must be the address of a name server, such as 1.1.1.1 or [::1]:53",
 		     shown);
 		return store_name(field, is_server(item) ? need(arena_dup(a, item)) : NULL, a);
+	case VALUE_URLS:
+		fail(why,
+		     "%s must be https://host or https://host:port, without path, user or "
+		     "password, and stand there once",
+		     slice_find(item, '@') < item.len ? "each" : shown);
+		return value_add_url(field, item, a);
+	case VALUE_PATHS:
+		fail(why, "'%s' must be an absolute path, one that begins with '/'", shown);
+		return store_name(field, is_path(item) ? need(arena_dup(a, item)) : NULL, a);
 	default: unreachable("not a list");
+	}
+}
+
+static unsigned list_count(const struct schema_key *k, const void *field)
+{
+	switch (k->type) {
+	case VALUE_ADDRS: return ((const struct conf_addrs *)field)->count;
+	case VALUE_URLS: return ((const struct conf_upstreams *)field)->count;
+	default: return ((const struct conf_names *)field)->count;
 	}
 }
 
@@ -270,12 +308,11 @@ static bool store_list(const struct schema_key *k, struct slice text, void *fiel
 		       char *why)
 {
 	while (text.len) {
+		unsigned most = k->max ? (unsigned)k->max : VALUE_LIST_MAX;
 		struct slice item = first_word(text);
-		unsigned count = k->type == VALUE_ADDRS ? ((struct conf_addrs *)field)->count
-							: ((struct conf_names *)field)->count;
 
-		if (count == VALUE_LIST_MAX) {
-			fail(why, "at most %d may be given", VALUE_LIST_MAX);
+		if (list_count(k, field) == most) {
+			fail(why, "at most %u may be given", most);
 			return false;
 		}
 		if (!store_item(k, item, field, a, why))
@@ -290,12 +327,6 @@ static bool store_string(struct slice text, bool ok, const char **field, struct 
 	if (ok)
 		*field = need(arena_dup(a, text));
 	return ok;
-}
-
-/* Absolute: the process may stand in any folder, and "/" must not come from a slip. */
-static bool is_path(struct slice text)
-{
-	return text.len > 1 && text.ptr[0] == '/' && text.len < 4096;
 }
 
 static bool is_user(struct slice text)
@@ -393,7 +424,9 @@ bool value_store(const struct schema_key *k, struct slice text, void *section, s
 	switch (k->type) {
 	case VALUE_ADDRS:
 	case VALUE_HOSTS:
-	case VALUE_SERVERS: return store_list(k, text, field, a, why);
+	case VALUE_SERVERS:
+	case VALUE_URLS:
+	case VALUE_PATHS: return store_list(k, text, field, a, why);
 	case VALUE_URL:
 		fail(why,
 		     "must be https://host or https://host:port, without path, user or password");

@@ -11,7 +11,8 @@ enum { VALUE_WHY_MAX = 512, VALUE_LIST_MAX = 256 };
 
 static inline bool value_is_list(enum value_type type)
 {
-	return type == VALUE_ADDRS || type == VALUE_HOSTS || type == VALUE_SERVERS;
+	return type == VALUE_ADDRS || type == VALUE_HOSTS || type == VALUE_SERVERS ||
+	       type == VALUE_URLS || type == VALUE_PATHS;
 }
 
 /*
@@ -29,3 +30,5 @@ const char *value_registry(struct slice text, struct arena *a);
 void value_add_name(struct conf_names *names, const char *name, struct arena *a);
 /* false: not http[s]://host[:port]. */
 bool value_url(struct slice text, struct conf_upstream *out, struct arena *a) must_check;
+/* Appends one of those; false: it is none, or the list has it. */
+bool value_add_url(struct conf_upstreams *list, struct slice text, struct arena *a) must_check;

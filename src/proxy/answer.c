@@ -66,14 +66,19 @@ void answer_error(struct xfer *x, int status, const char *code, struct slice mes
 		x->cache = "local";
 }
 
+/* Which of several gave an answer that a fill was told, is not known here. */
+static const char *answer_upstream(const struct xfer *x)
+{
+	return x->mirror->ups_count == 1 ? x->mirror->ups[0].conf->host : "servers";
+}
+
 void answer_failed(struct xfer *x, int err)
 {
 	int status = err == -ETIMEDOUT || err == ERR_DNS_TIMEOUT ? 504
 		     : err == ERR_LIMIT || err == ERR_KILLED     ? 503
 								 : 502;
-	const char *why = arena_printf(&x->arena, "upstream %s of %s: %s",
-				       x->mirror->conf->upstream.host, x->mirror->conf->name,
-				       err_text(err));
+	const char *why = arena_printf(&x->arena, "upstream %s of %s: %s", answer_upstream(x),
+				       x->mirror->conf->name, err_text(err));
 
 	x->cache = "pass";
 	answer_error(x, status, oci_code_of(status, x->path.verb), slice_of(why));
@@ -91,8 +96,8 @@ static void answer_refused(struct xfer *x, const struct blob_failure *why)
 		log_limited(LOG_WARN, "upstream mirror=%s status=%d not understood",
 			    x->mirror->conf->name, why->status);
 	if (!said[0])
-		said = arena_printf(&x->arena, "upstream %s answered %d",
-				    x->mirror->conf->upstream.host, status);
+		said = arena_printf(&x->arena, "upstream %s answered %d", answer_upstream(x),
+				    status);
 	x->cache = "pass";
 	answer_error(x, status, oci_code_of(status, x->path.verb), slice_of(said));
 	if (status == 429 || (status == 503 && why->retry_after_s))

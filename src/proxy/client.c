@@ -399,7 +399,10 @@ static struct slice client_asked(const struct xfer *x)
 
 	if (!x->mirror || !x->cache || strcmp(x->cache, "hit") == 0)
 		return SLICE_NONE;
-	text = slice_of(x->mirror->conf->upstream.text);
+	/* Which of several a fill asks is in the event log: it may not even be this client's. */
+	if (x->mirror->ups_count > 1 && !x->fetch.up)
+		return SLICE_NONE;
+	text = slice_of((x->fetch.up ? x->fetch.up : &x->mirror->ups[0])->conf->text);
 	return slice_skip(text, slice_find(text, '/') + 2);
 }
 

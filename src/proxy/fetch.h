@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * One answer from an upstream: token, connection, request, redirects, one retry where it is safe;
- * then the head, then the body as it comes.
+ * One answer from an upstream of a mirror: token, connection, request, redirects, one retry where
+ * it is safe; from the next upstream if one has no answer (fetch_order.c); then the head, then the
+ * body as it comes.
  *
  * Invariants
  *  1. What is sent upstream is made here from the mirror's configuration: nothing of a client's
@@ -26,10 +27,11 @@ enum fetch_state {
 	FETCH_AUTH, /* a token is needed: waiting for it */
 	FETCH_CONN, /* waiting for a connection */
 	FETCH_SEND,
-	FETCH_HEAD,  /* request sent, waiting for the head */
-	FETCH_DRAIN, /* small body of a redirect or 401, so that the connection can be kept */
-	FETCH_BODY,  /* msg is valid; the owner pulls */
-	FETCH_DONE,  /* the whole body was pulled */
+	FETCH_HEAD,    /* request sent, waiting for the head */
+	FETCH_DRAIN,   /* a body that is no answer: for the connection's sake, or for its words */
+	FETCH_REFUSED, /* an error, its words are read: to the next upstream or the owner */
+	FETCH_BODY,    /* msg is valid; the owner pulls */
+	FETCH_DONE,    /* the whole body was pulled, or a refusal is told (msg has a status only) */
 	FETCH_FAILED,
 };
 
@@ -38,13 +40,17 @@ enum { FETCH_DRAIN_MAX = 16 * 1024 };
 
 struct fetch_opts {
 	struct mirror *mirror;
+	unsigned first; /* index of the upstream that is asked first */
 	struct task *owner;
 	const char *target; /* "/v2/...", borrowed until the fetch is closed */
 	const char *scope;  /* of the token, NULL: none is needed */
 	const char *accept; /* NULL: none */
 	bool head;
 	uint64_t from; /* > 0: Range: bytes=FROM- */
-	/* Token requests: an absolute place instead of the mirror's own, and credentials for it. */
+	/*
+	 * Token requests: an absolute place instead of the upstream's own, and credentials for it;
+	 * no other upstream is asked.
+	 */
 	const struct uri *place;
 	const char *authorization; /* secret, borrowed */
 };
@@ -57,10 +63,14 @@ struct fetch {
 	struct arena arena;
 	enum fetch_state state;
 	int err;               /* FETCH_FAILED */
-	struct uri origin;     /* the mirror's */
+	struct upstream *up;   /* that is asked, or that answered */
+	unsigned asked;        /* bits of those that were */
+	struct uri origin;     /* of <up> */
 	struct uri at;         /* where the request goes now */
 	bool auth_allowed;     /* at is still the origin */
 	enum fetch_state next; /* FETCH_DRAIN: what comes after it */
+	size_t drained;
+	struct buf words; /* of a refusal, in the arena */
 	unsigned redirects;
 	unsigned refusals; /* of tokens */
 	bool fresh;        /* the retry: on a new connection */
@@ -74,8 +84,10 @@ struct fetch {
 	size_t request_sent;
 	struct msg msg; /* slices into the arena */
 	struct h1_body body;
-	bool whole; /* the framing said that the body is complete */
-	bool over;  /* bytes beyond the body came: not reusable */
+	bool whole;                   /* the framing said that the body is complete */
+	bool over;                    /* bytes beyond the body came: not reusable */
+	bool told;                    /* FETCH_DONE is <refusal> */
+	struct blob_failure *refusal; /* the weightiest so far, malloc'ed; or NULL */
 };
 
 /* <f> may be the owner's memory, zeroed or fetch_close()d before. */
@@ -100,5 +112,12 @@ int fetch_pull_all(struct fetch *f, struct buf *body, size_t max) must_check;
  * memory for reading it), upstream's own words.  False: more to come, the owner will be woken.
  */
 bool fetch_refusal(struct fetch *f, struct buf *body, struct blob_failure *why) must_check;
+/* Where to begin when the body broke: at the same one, or at the <next> if that helps nothing. */
+static inline unsigned fetch_again(const struct fetch *f, bool next)
+{
+	unsigned at = (unsigned)(f->up - f->o.mirror->ups);
+
+	return next ? (at + 1) % f->o.mirror->ups_count : at;
+}
 /* Legal in every state; synchronous: the connection closes by itself. */
 void fetch_close(struct fetch *f);

@@ -12,6 +12,28 @@
 
 enum { LOOK_MS = 1000 };
 
+static bool mirror_upstreams(struct mirror *m)
+{
+	const struct conf_upstreams *c = &m->conf->upstreams;
+
+	m->ups = calloc(c->count, sizeof(*m->ups));
+	if (!m->ups)
+		return false;
+	m->ups_count = c->count;
+	for (unsigned i = 0; i < c->count; i++)
+		m->ups[i] = (struct upstream){ .conf = &c->v[i], .mirror = m };
+	return true;
+}
+
+static void mirror_fini(struct mirror *m)
+{
+	for (unsigned i = 0; i < m->ups_count; i++) {
+		free(m->ups[i].realm);
+		free(m->ups[i].service);
+	}
+	free(m->ups);
+}
+
 struct generation *generation_new(struct setup *s)
 {
 	struct generation *g = calloc(1, sizeof(*g));
@@ -31,16 +53,18 @@ struct generation *generation_new(struct setup *s)
 		g->mirrors[i].conf = &c->mirrors[i];
 		g->mirrors[i].tls = s->mirror_tls[i];
 		g->mirrors[i].name = slice_of(c->mirrors[i].name);
+		if (!mirror_upstreams(&g->mirrors[i])) {
+			generation_free(g);
+			return NULL;
+		}
 	}
 	return g;
 }
 
 void generation_free(struct generation *g)
 {
-	for (unsigned i = 0; i < g->mirrors_count; i++) {
-		free(g->mirrors[i].realm);
-		free(g->mirrors[i].service);
-	}
+	for (unsigned i = 0; i < g->mirrors_count; i++)
+		mirror_fini(&g->mirrors[i]);
 	list_remove(&g->node);
 	free(g->mirrors);
 	setup_unref(g->setup);

@@ -18,16 +18,40 @@
 
 struct proxy;
 
+struct mirror;
+
+/* One of a mirror's upstreams. */
+struct upstream {
+	const struct conf_upstream *conf;
+	struct mirror *mirror;
+	/* What its last challenge said, so that a new scope costs no 401. */
+	char *realm;
+	char *service;
+	bool basic; /* it wants Basic */
+};
+
 /* What one [mirror] is to one worker. */
 struct mirror {
 	const struct conf_mirror *conf;
 	struct tls_client *tls; /* trust roots */
 	struct slice name;
-	/* What the upstream's last challenge said, so that a new scope costs no 401. */
-	char *realm;
-	char *service;
-	bool basic; /* it wants Basic */
+	struct upstream *ups; /* in the order in which they are asked */
+	unsigned ups_count;
 };
+
+static inline unsigned upstream_index(const struct upstream *up)
+{
+	return (unsigned)(up - up->mirror->ups);
+}
+
+/* Who we are to it; NULL: nobody. */
+static inline const struct conf_account *upstream_account(const struct upstream *up)
+{
+	const struct conf_mirror *c = up->mirror->conf;
+
+	return c->accounts_count > 0 && c->credentials_up == upstream_index(up) ? &c->accounts[0]
+										: NULL;
+}
 
 struct generation {
 	struct list node; /* in proxy.generations_old */

@@ -103,6 +103,11 @@ static void pull_fail(struct pull *pl, int err)
 	pl->state = PULL_END;
 }
 
+void pull_prefer(struct pull *pl, unsigned up)
+{
+	pl->opts.first = up;
+}
+
 void pull_start(struct pull *pl, struct mirror *m, struct slice repo, enum cache_kind kind,
 		const struct digest *d, struct blob *blob)
 {
@@ -113,6 +118,7 @@ void pull_start(struct pull *pl, struct mirror *m, struct slice repo, enum cache
 	digest_format(d, pl->digest);
 	pl->opts = (struct fetch_opts){
 		.mirror = m,
+		.first = pl->opts.first,
 		.owner = &pl->task,
 		.target = arena_printf(&pl->arena, "/v2/%.*s/%s/%s", SLICE_FMT(repo),
 				       kind == CACHE_BLOB ? "blobs" : "manifests", pl->digest),
@@ -268,6 +274,7 @@ static bool pull_broke(struct pull *pl, int err)
 	}
 	log_info("fill mirror=%s digest=%s broke at=%llu retry=%u: %s", pl->mirror->conf->name,
 		 pl->digest, (unsigned long long)f->received, pl->retries + 1, err_text(err));
+	pl->opts.first = fetch_again(&pl->fetch, pl->retries > 0);
 	fetch_close(&pl->fetch);
 	pl->retried_at = f->received;
 	loop_timer_set(pl->proxy->loop, &pl->pause,

@@ -16,6 +16,8 @@ struct pull;
  */
 struct pull *pull_reserve(struct proxy *p) must_check;
 void pull_drop(struct pull *pl);
+/* Before pull_start(): that upstream of the mirror is asked first. */
+void pull_prefer(struct pull *pl, unsigned up);
 /*
  * After CACHE_MISS for <blob>: fills it from <m>, as <repo>'s manifest or blob.  Whatever happens,
  * the blob ends READY or FAILED.

@@ -50,15 +50,24 @@ static bool is_docker_hub(struct slice registry)
 	       slice_ieq(registry, SLICE("registry-1.docker.io"));
 }
 
+static bool has_upstream(const struct conf_upstreams *ups, struct slice host)
+{
+	for (unsigned i = 0; i < ups->count; i++) {
+		const struct conf_upstream *up = &ups->v[i];
+
+		if (up->port == (up->https ? 443 : 80) && slice_ieq(slice_of(up->host), host))
+			return true;
+	}
+	return false;
+}
+
 /* The mirror that alone has this upstream, at the port of its scheme; or -1. */
 static int mirror_of_upstream(const struct config *c, struct slice host)
 {
 	int found = -1;
 
 	for (unsigned i = 0; i < c->mirrors_count; i++) {
-		const struct conf_upstream *up = &c->mirrors[i].upstream;
-
-		if (up->port != (up->https ? 443 : 80) || !slice_ieq(slice_of(up->host), host))
+		if (!has_upstream(&c->mirrors[i].upstreams, host))
 			continue;
 		if (found >= 0)
 			return -1;

@@ -129,12 +129,14 @@ static void tagcheck_fail(struct tagcheck *t, int err)
 static void tagcheck_found(struct tagcheck *t)
 {
 	t->record.checked_s = time(NULL);
+	t->up = upstream_index(t->fetch.up);
 	tag_put(t->proxy->cache, t->mirror->name, t->repo, t->tag, &t->record);
 	tagcheck_settle(t);
 }
 
 static void tagcheck_get(struct tagcheck *t)
 {
+	t->opts.first = upstream_index(t->fetch.up);
 	fetch_close(&t->fetch);
 	t->whole = true;
 	t->opts.head = false;

@@ -26,6 +26,7 @@ struct tagcheck {
 	bool done;
 	struct blob_failure why; /* status and err 0: the record is valid */
 	struct tag_record record;
+	unsigned up; /* index of the upstream that gave it */
 };
 
 /* One who waits; lives in its owner. */

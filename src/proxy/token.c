@@ -43,12 +43,12 @@ static bool token_usable(const struct token *t)
 	return t->state == TOKEN_ASKING || proxy_now(t->proxy) < t->expires_ms;
 }
 
-static struct token *token_find(struct proxy *p, struct mirror *m, const char *key)
+static struct token *token_find(struct proxy *p, struct upstream *up, const char *key)
 {
 	list_for_each_safe(it, &p->tokens) {
 		struct token *t = container_of(it, struct token, node);
 
-		if (t->mirror != m || strcmp(t->key, key) != 0)
+		if (t->up != up || strcmp(t->key, key) != 0)
 			continue;
 		if (token_usable(t)) {
 			list_remove(&t->node);
@@ -84,16 +84,17 @@ static bool token_make_room(struct proxy *p)
 /* realm?service=&scope=, and Basic where the configuration allows it. */
 static bool token_make_request(struct token *t, const char *scope)
 {
-	struct mirror *m = t->mirror;
-	const struct conf_mirror *c = m->conf;
-	char *service = percent_encode(&t->arena, slice_of(m->service), "");
+	struct upstream *up = t->up;
+	const struct conf_mirror *c = up->mirror->conf;
+	const struct conf_account *a = upstream_account(up);
+	char *service = percent_encode(&t->arena, slice_of(up->service), "");
 	char *escaped = percent_encode(&t->arena, slice_of(scope), ":/,");
 	struct slice target;
 	char *text;
 
-	if (!service || !escaped || !uri_parse(&t->arena, slice_of(m->realm), &t->place))
+	if (!service || !escaped || !uri_parse(&t->arena, slice_of(up->realm), &t->place))
 		return false;
-	if (!t->place.https && c->upstream.https) {
+	if (!t->place.https && up->conf->https) {
 		log_limited(LOG_WARN, "token mirror=%s realm=%s refused: not https", c->name,
 			    LOG_Q(t->place.host));
 		return false;
@@ -101,13 +102,13 @@ static bool token_make_request(struct token *t, const char *scope)
 	target = t->place.target;
 	text = arena_printf(&t->arena, "%.*s%cscope=%s%s%s", SLICE_FMT(target),
 			    slice_find(target, '?') < target.len ? '&' : '?', escaped,
-			    m->service[0] ? "&service=" : "", service);
+			    up->service[0] ? "&service=" : "", service);
 	if (!text)
 		return false;
 	t->place.target = slice_of(text);
-	if (!c->user)
+	if (!a)
 		return true;
-	if (!config_realm_ok(c, t->place.host)) {
+	if (!config_realm_ok(c, upstream_index(up), t->place.host)) {
 		log_limited(
 			LOG_WARN,
 			"token mirror=%s realm=%s asked without credentials: add 'realm = HOST' "
@@ -115,11 +116,11 @@ static bool token_make_request(struct token *t, const char *scope)
 			c->name, LOG_Q(t->place.host));
 		return true;
 	}
-	t->basic = basic_credentials(&t->arena, slice_of(c->user), slice_of(c->password));
+	t->basic = basic_credentials(&t->arena, slice_of(a->user), slice_of(a->password));
 	return t->basic != NULL;
 }
 
-static struct token *token_new(struct proxy *p, struct mirror *m, char *key, const char *scope)
+static struct token *token_new(struct proxy *p, struct upstream *up, char *key, const char *scope)
 {
 	struct token *t = calloc(1, sizeof(*t));
 	struct fetch_opts o;
@@ -129,7 +130,8 @@ static struct token *token_new(struct proxy *p, struct mirror *m, char *key, con
 		return NULL;
 	}
 	t->proxy = p;
-	t->mirror = m;
+	t->mirror = up->mirror;
+	t->up = up;
 	t->key = key;
 	list_init(&t->node);
 	list_init(&t->waiters);
@@ -145,7 +147,8 @@ static struct token *token_new(struct proxy *p, struct mirror *m, char *key, con
 	buf_init(&t->answer, t->answer.mem, TOKEN_ANSWER_MAX);
 	stat_inc(&p->stats, STAT_TOKENS);
 	o = (struct fetch_opts){
-		.mirror = m,
+		.mirror = up->mirror,
+		.first = upstream_index(up),
 		.owner = &t->task,
 		.target = t->place.target.ptr,
 		.place = &t->place,
@@ -156,14 +159,14 @@ static struct token *token_new(struct proxy *p, struct mirror *m, char *key, con
 	return t;
 }
 
-struct token *token_get(struct proxy *p, struct mirror *m, const char *scope, struct fetch *f)
+struct token *token_get(struct proxy *p, struct upstream *up, const char *scope, struct fetch *f)
 {
 	char *key = NULL;
 	struct token *t;
 
-	if (asprintf(&key, "%s\n%s\n%s", m->realm, m->service, scope) < 0)
+	if (asprintf(&key, "%s\n%s\n%s", up->realm, up->service, scope) < 0)
 		return NULL;
-	t = token_find(p, m, key);
+	t = token_find(p, up, key);
 	if (t) {
 		free(key);
 	} else {
@@ -171,7 +174,7 @@ struct token *token_get(struct proxy *p, struct mirror *m, const char *scope, st
 			free(key);
 			return NULL;
 		}
-		t = token_new(p, m, key, scope);
+		t = token_new(p, up, key, scope);
 		if (!t)
 			return NULL;
 	}
@@ -213,7 +216,7 @@ static void token_settle(struct token *t, enum token_state state, int err)
 		list_remove(&t->node);
 		t->gone = true;
 		log_limited(LOG_WARN, "token mirror=%s realm=%s failed: status=%d %s",
-			    t->mirror->conf->name, LOG_Q(t->place.host), t->status,
+			    t->up->mirror->conf->name, LOG_Q(t->place.host), t->status,
 			    err ? err_text(err) : "");
 	}
 	fetch_close(&t->fetch);
@@ -270,6 +273,8 @@ static void token_run(struct task *task)
 		return;
 	if (t->fetch.msg.status != 200) {
 		t->status = t->fetch.msg.status;
+		if (t->fetch.told)
+			t->retry_after_s = t->fetch.refusal->retry_after_s;
 		token_settle(t, TOKEN_FAILED, ERR_AUTH);
 		return;
 	}

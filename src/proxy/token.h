@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * Bearer tokens of one worker, by (mirror, realm, service, scope): one request at a time for each,
+ * Bearer tokens of one worker, by (upstream, realm, service, scope): one request at a time for each,
  * whoever waits; used until four fifths of their life are over.
  *
  * Invariants
- *  1. A mirror's credentials are sent only to a realm that config_realm_ok() allows; other realms
+ *  1. An upstream's credentials are sent only to a realm that config_realm_ok() allows; other realms
  *     are asked anonymously.
  *  2. Token values are never logged, and are wiped when they go.
  */
@@ -17,6 +17,7 @@ enum token_state { TOKEN_ASKING, TOKEN_READY, TOKEN_FAILED };
 struct token {
 	struct proxy *proxy;
 	struct mirror *mirror;
+	struct upstream *up; /* of <mirror> */
 	struct list node;
 	struct list waiters; /* struct fetch.token_node */
 	struct task task;
@@ -24,6 +25,7 @@ struct token {
 	enum token_state state;
 	int err;    /* TOKEN_FAILED */
 	int status; /* of the realm's answer, 0: none */
+	unsigned retry_after_s;
 	uint64_t expires_ms;
 	char *key; /* realm, service, scope */
 	char *value;
@@ -39,7 +41,7 @@ struct token {
  * The token for that scope, with a reference.  TOKEN_ASKING: <f> is among the waiters and its task
  * will be woken.  NULL: the table is full, no memory, or the realm is no acceptable https URL.
  */
-struct token *token_get(struct proxy *p, struct mirror *m, const char *scope,
+struct token *token_get(struct proxy *p, struct upstream *up, const char *scope,
 			struct fetch *f) must_check;
 /* Gives the reference back; <bad>: upstream did not accept it, nobody else shall use it. */
 void token_put(struct token *t, struct fetch *f, bool bad);

@@ -337,6 +337,8 @@ static enum step xfer_lookup(struct xfer *x)
 	switch (cache_get(x->proxy->cache, xfer_kind(x), &x->digest, &x->blob)) {
 	case CACHE_MISS:
 		stat_inc(st, STAT_MISSES);
+		if (x->tagwait.check)
+			pull_prefer(pl, x->tagwait.check->up);
 		pull_start(pl, x->mirror, x->route.repo, xfer_kind(x), &x->digest, x->blob);
 		break;
 	case CACHE_JOIN:

@@ -74,12 +74,12 @@ TEST(the_least_configuration_has_all_defaults)
 	check_eq(c->mirrors_count, 1);
 	m = &c->mirrors[0];
 	check_str(m->name, "docker.io");
-	check_str(m->upstream.host, "registry-1.docker.io");
-	check_eq(m->upstream.port, 443);
-	check(m->upstream.https);
+	check_str(m->upstreams.v[0].host, "registry-1.docker.io");
+	check_eq(m->upstreams.v[0].port, 443);
+	check(m->upstreams.v[0].https);
 	check(!m->private);
 	check_eq(m->tag_fresh_ms, 60000);
-	check(m->user == NULL);
+	check_eq(m->accounts_count, 0);
 	check_eq(errs.warnings.count, 0);
 	config_unref(c);
 }
@@ -133,10 +133,10 @@ TEST(everything_that_is_written_is_read)
 	check_eq(c->resolver.family, CONF_FAMILY_V4);
 	m = &c->mirrors[0];
 	check_str(m->name, "localhost:5000");
-	check_str(m->upstream.text, "http://[::1]:5000");
-	check_str(m->upstream.host, "::1");
-	check_eq(m->upstream.port, 5000);
-	check(!m->upstream.https);
+	check_str(m->upstreams.v[0].text, "http://[::1]:5000");
+	check_str(m->upstreams.v[0].host, "::1");
+	check_eq(m->upstreams.v[0].port, 5000);
+	check(!m->upstreams.v[0].https);
 	check(m->private);
 	check_eq(m->tag_fresh_ms, 0);
 	check_eq(m->connect_timeout_ms, 500);
@@ -153,17 +153,65 @@ TEST(credentials_go_to_the_upstreams_own_realms_only)
 				       "[mirror hub]\nupstream = https://registry-1.docker.io\n");
 
 	require(c);
-	check(config_realm_ok(&c->mirrors[0], SLICE("Auth.Docker.IO")));
-	check(config_realm_ok(&c->mirrors[0], SLICE("registry-1.docker.io")));
-	check(config_realm_ok(&c->mirrors[0], SLICE("more.example.com")));
-	check(!config_realm_ok(&c->mirrors[0], SLICE("docker.io")));
-	check(!config_realm_ok(&c->mirrors[0], SLICE("evil.auth.docker.io")));
-	check(!config_realm_ok(&c->mirrors[0], SLICE("")));
-	check(config_realm_ok(&c->mirrors[1], SLICE("ghcr.io")));
-	check(config_realm_ok(&c->mirrors[2], SLICE("quay.io")));
-	check(!config_realm_ok(&c->mirrors[2], SLICE("auth.docker.io")));
-	check(config_realm_ok(&c->mirrors[3], SLICE("auth.docker.io")));
+	check(config_realm_ok(&c->mirrors[0], 0, SLICE("Auth.Docker.IO")));
+	check(config_realm_ok(&c->mirrors[0], 0, SLICE("registry-1.docker.io")));
+	check(config_realm_ok(&c->mirrors[0], 0, SLICE("more.example.com")));
+	check(!config_realm_ok(&c->mirrors[0], 0, SLICE("docker.io")));
+	check(!config_realm_ok(&c->mirrors[0], 0, SLICE("evil.auth.docker.io")));
+	check(!config_realm_ok(&c->mirrors[0], 0, SLICE("")));
+	check(config_realm_ok(&c->mirrors[1], 0, SLICE("ghcr.io")));
+	check(config_realm_ok(&c->mirrors[2], 0, SLICE("quay.io")));
+	check(!config_realm_ok(&c->mirrors[2], 0, SLICE("auth.docker.io")));
+	check(config_realm_ok(&c->mirrors[3], 0, SLICE("auth.docker.io")));
 	config_unref(c);
+}
+
+TEST(of_several_upstreams_one_gets_the_credentials)
+{
+	struct config *c = parse(LEAST "upstream = https://mirror.gcr.io\n"
+				       "  https://registry-1.docker.io http://quay.io:5000/\n"
+				       "credentials = /a /b\n"
+				       "credentials_for = https://registry-1.docker.io/\n"
+				       "realm = more.example.com\n");
+	const struct conf_mirror *m;
+
+	require(c);
+	m = &c->mirrors[0];
+	check_eq(m->upstreams.count, 3);
+	check_str(m->upstreams.v[0].host, "mirror.gcr.io");
+	check_str(m->upstreams.v[2].text, "http://quay.io:5000");
+	check_eq(m->credentials_up, 1);
+	check_eq(m->accounts_count, 2);
+	check_str(m->accounts[1].file, "/b");
+	check(config_realm_ok(m, 1, SLICE("auth.docker.io")));
+	check(config_realm_ok(m, 1, SLICE("more.example.com")));
+	check(!config_realm_ok(m, 1, SLICE("mirror.gcr.io")));
+	check(config_realm_ok(m, 0, SLICE("mirror.gcr.io")));
+	check(!config_realm_ok(m, 0, SLICE("auth.docker.io")));
+	check(!config_realm_ok(m, 0, SLICE("more.example.com")));
+	check(!config_realm_ok(m, 2, SLICE("registry-1.docker.io")));
+	check(told(&errs.warnings, "http://quay.io:5000: without TLS anybody on the way can"));
+	check(!told(&errs.warnings, "and read the credentials"));
+	config_unref(c);
+}
+
+TEST(who_gets_the_credentials_is_never_guessed)
+{
+	check(!parse(LEAST "upstream = https://a.test https://b.test\ncredentials = /a\n"));
+	check(told(&errs.errors,
+		   "t.ini:5: [mirror docker.io] credentials: of several upstreams one "
+		   "must be named to be given them; add 'credentials_for = "
+		   "https://b.test'"));
+	check(!parse(LEAST "upstream = https://a.test https://b.test\ncredentials = /a\n"
+			   "credentials_for = https://a.test:444\n"));
+	check(told(&errs.errors, "credentials_for = https://a.test:444: must be one of"));
+	check(!parse(LEAST "credentials_for = https://registry-1.docker.io\n"));
+	check(told(&errs.errors, "credentials_for: there are no 'credentials'"));
+	check(!parse(LEAST "upstream = https://a.test https://A.test/\n"));
+	check(told(&errs.errors, "stand there once"));
+	check(!parse(LEAST "upstream = https://a https://b https://c https://d https://e https://f "
+			   "https://g https://h https://i\n"));
+	check(told(&errs.errors, "at most 8 may be given"));
 }
 
 TEST(all_mistakes_are_told_at_once_with_their_lines)
@@ -362,7 +410,8 @@ TEST(the_dump_is_read_back_the_same)
 	struct config *c = parse("[server]\nhttps = 0.0.0.0:443\n [::]:443\nhost = a.b [::1]\n"
 				 "workers = 3\nhsts = max-age=1; preload\naccess_log = off\n"
 				 "[certificate main]\nchain = /c\nkey = /k\n[cache]\nsize = 1000M\n"
-				 "[mirror docker.io]\nhost = d.e\ncredentials = /cred\n"
+				 "[mirror docker.io]\nhost = d.e\ncredentials = /cred /2\n"
+				 "upstream = https://u https://v:1\ncredentials_for = https://u\n"
 				 "realm = x.y\ntag_fresh = 90s\n[mirror x:5000]\n"
 				 "upstream = http://x:5000\nprivate = yes\n");
 	struct buf b;

@@ -8,14 +8,25 @@ static const char *quay_hosts[] = { "quay.example.com" };
 static struct conf_mirror mirrors[] = {
 	{ .name = "docker.io",
 	  .hosts = { docker_hosts, 1 },
-	  .upstream = { .host = "registry-1.docker.io", .port = 443, .https = true } },
+	  .upstreams = { (struct conf_upstream[]){
+				 { .host = "registry-1.docker.io", .port = 443, .https = true } },
+			 1 } },
 	{ .name = "quay.io",
 	  .hosts = { quay_hosts, 1 },
-	  .upstream = { .host = "up.quay.test", .port = 443, .https = true } },
-	{ .name = "a.test", .upstream = { .host = "shared.test", .port = 443, .https = true } },
+	  .upstreams = { (struct conf_upstream[]){
+				 { .host = "first.quay.test", .port = 443 },
+				 { .host = "up.quay.test", .port = 443, .https = true } },
+			 2 } },
+	{ .name = "a.test",
+	  .upstreams = { (struct conf_upstream[]){
+				 { .host = "shared.test", .port = 443, .https = true } },
+			 1 } },
 	{ .name = "localhost:5000",
-	  .upstream = { .host = "shared.test", .port = 443, .https = true } },
-	{ .name = "odd.test", .upstream = { .host = "127.0.0.1", .port = 5000 } },
+	  .upstreams = { (struct conf_upstream[]){
+				 { .host = "shared.test", .port = 443, .https = true } },
+			 1 } },
+	{ .name = "odd.test",
+	  .upstreams = { (struct conf_upstream[]){ { .host = "127.0.0.1", .port = 5000 } }, 1 } },
 };
 static const struct config config = { .mirrors = mirrors, .mirrors_count = countof(mirrors) };
 

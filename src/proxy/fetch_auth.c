@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include <stdlib.h>
+
+#include "base/err.h"
+#include "http/challenge.h"
+#include "proxy/fetch_private.h"
+#include "proxy/token.h"
+
+void fetch_drop_token(struct fetch *f, bool bad)
+{
+	if (f->token)
+		token_put(f->token, f, bad);
+	f->token = NULL;
+}
+
+static bool fetch_wants_token(const struct fetch *f)
+{
+	return f->auth_allowed && !f->o.place && !f->probing && f->o.scope && f->up->realm &&
+	       !f->up->basic;
+}
+
+enum step fetch_auth(struct fetch *f)
+{
+	struct blob_failure why;
+
+	if (!fetch_wants_token(f)) {
+		f->state = FETCH_CONN;
+		return STEP_MORE;
+	}
+	if (!f->token) {
+		f->token = token_get(f->proxy, f->up, f->o.scope, f);
+		if (!f->token) {
+			fetch_fail(f, ERR_AUTH);
+			return STEP_WAIT;
+		}
+	}
+	switch (f->token->state) {
+	case TOKEN_ASKING: return STEP_WAIT;
+	case TOKEN_READY: f->state = FETCH_CONN; return STEP_MORE;
+	case TOKEN_FAILED:
+		/* The realm's own 401, 403, 429 ... is the answer; no body for the client. */
+		if (f->token->status >= 400) {
+			why = (struct blob_failure){ .status = f->token->status,
+						     .retry_after_s = f->token->retry_after_s };
+			fetch_refused(f, &why);
+		} else {
+			fetch_fail(f, f->token->err);
+		}
+		return STEP_WAIT;
+	}
+	unreachable("token state");
+}
+
+/* NULL: none; the value is a secret. */
+const char *fetch_authorization(struct fetch *f)
+{
+	const struct conf_account *a = upstream_account(f->up);
+
+	if (f->o.place)
+		return f->o.authorization;
+	if (!f->auth_allowed || f->probing)
+		return NULL;
+	if (f->token)
+		return arena_printf(&f->arena, "Bearer %s", f->token->value);
+	if (f->up->basic && a)
+		return basic_credentials(&f->arena, slice_of(a->user), slice_of(a->password));
+	return NULL;
+}
+
+static char *dup_slice(struct slice s)
+{
+	return strndup(s.ptr ? s.ptr : "", s.len);
+}
+
+/* Remembers what the upstream wants, so that the next scope does not begin with a 401. */
+static bool upstream_learn(struct upstream *up, const struct challenge *c)
+{
+	char *realm = dup_slice(c->realm);
+	char *service = dup_slice(c->service);
+
+	if (!realm || !service) {
+		free(realm);
+		free(service);
+		return false;
+	}
+	free(up->realm);
+	free(up->service);
+	up->realm = realm;
+	up->service = service;
+	up->basic = c->scheme == CHALLENGE_BASIC;
+	return true;
+}
+
+static bool fetch_challenge(struct fetch *f, struct challenge *c)
+{
+	struct slice value;
+	unsigned at = 0;
+
+	while (msg_field_next(&f->msg, "WWW-Authenticate", &at, &value))
+		if (challenge_parse(&f->arena, value, c) && c->scheme != CHALLENGE_NONE)
+			return true;
+	return false;
+}
+
+/*
+ * After a 401: may the request be sent once more, with something better?  Only the upstream's own
+ * origin may ask; what a redirect target asks for is not listened to.
+ */
+bool fetch_reauth(struct fetch *f)
+{
+	struct challenge c;
+	bool had_token = f->token != NULL;
+
+	/* A token that was refused is replaced once. */
+	if (!f->auth_allowed || f->o.place || !f->o.scope || (had_token && ++f->refusals > 1))
+		return false;
+	fetch_drop_token(f, true);
+	if (!fetch_challenge(f, &c)) {
+		/* gcr.io has answered 401 without a challenge: /v2/ tells it. */
+		if (f->probing || had_token)
+			return false;
+		f->probing = true;
+		return true;
+	}
+	f->probing = false;
+	if (c.scheme == CHALLENGE_BASIC && (!upstream_account(f->up) || f->up->basic))
+		return false;
+	return upstream_learn(f->up, &c);
+}
