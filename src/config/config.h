@@ -7,8 +7,8 @@
  * Invariants
  *  1. Nothing changes after config_load(); any thread that holds a reference may read it.
  *  2. Every string and array belongs to the config and lives as long as it.
- *  3. Host names (hosts, hosts of upstreams, realms, mirror names) are lower case, without a final dot;
- *     paths are absolute.
+ *  3. Host names (hosts, those of upstreams, realms, mirror names) are lower case, without a
+ *     final dot; paths are absolute.
  *  4. No host name stands twice, in server.hosts and all mirrors' hosts together.
  *  5. https has a certificate; there is a mirror; https or plain has an address.
  *  6. Passwords are in no message and no dump, and are wiped when the last reference goes.

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * Bearer tokens of one worker, by (upstream, realm, service, scope): one request at a time for each,
- * whoever waits; used until four fifths of their life are over.
+ * Bearer tokens of one worker, by (upstream, realm, service, scope): one request at a time for
+ * each, whoever waits; used until four fifths of their life are over.
  *
  * Invariants
- *  1. An upstream's credentials are sent only to a realm that config_realm_ok() allows; other realms
- *     are asked anonymously.
+ *  1. An upstream's credentials are sent only to a realm that config_realm_ok() allows; other
+ *     realms are asked anonymously.
  *  2. Token values are never logged, and are wiped when they go.
  */
 #pragma once

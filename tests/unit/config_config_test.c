@@ -495,8 +495,8 @@ TEST(credentials_are_read)
 	struct buf b;
 
 	require(c);
-	check_str(c->mirrors[0].user, "me");
-	check_str(c->mirrors[0].password, "p4ss:w\"ord");
+	check_str(c->mirrors[0].accounts[0].user, "me");
+	check_str(c->mirrors[0].accounts[0].password, "p4ss:w\"ord");
 	buf_init(&b, dump, sizeof(dump) - 1);
 	check(config_dump(c, &b));
 	check(strstr(dump, "p4ss") == NULL);
@@ -504,7 +504,7 @@ TEST(credentials_are_read)
 	config_unref(c);
 	c = load_credentials("a:b", 0400);
 	require(c);
-	check_str(c->mirrors[0].password, "b");
+	check_str(c->mirrors[0].accounts[0].password, "b");
 	config_unref(c);
 }
 
