@@ -24,7 +24,8 @@
 	X(ERR_REDIRECT, -1024, "redirect refused")                                                 \
 	X(ERR_AUTH, -1025, "upstream asks for an authentication that cannot be given")             \
 	X(ERR_LIMIT, -1026, "limit reached")                                                       \
-	X(ERR_KILLED, -1027, "given up")
+	X(ERR_KILLED, -1027, "given up")                                                           \
+	X(ERR_UNWANTED, -1028, "nobody wants it any more")
 
 enum err {
 #define X(name, code, text) name = (code),

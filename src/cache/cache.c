@@ -12,6 +12,7 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "cache/cache_private.h"
+#include "cache/partial.h"
 
 enum { GET_TRIES = 4 };
 
@@ -273,8 +274,10 @@ static void house_work(struct job *job)
 	unsigned due;
 
 	while ((due = house_take(c))) {
-		if (due & HOUSE_SCAN)
+		if (due & HOUSE_SCAN) {
+			partial_clean(&c->store, cache_size(c) / PARTIAL_SHARE);
 			scan_run(c);
+		}
 		if (due & HOUSE_EVICT)
 			disk_look(c);
 		if (due & HOUSE_PROBE)
@@ -284,6 +287,7 @@ static void house_work(struct job *job)
 			tag_files_save(c);
 		if ((due & HOUSE_TOUCH) && disk_is_usable(c)) {
 			store_tmp_empty(&c->store, CACHE_ORPHAN_S);
+			partial_clean(&c->store, cache_size(c) / PARTIAL_SHARE);
 			evict_touch(c);
 		}
 		if (due & (HOUSE_EVICT | HOUSE_SCAN))

@@ -17,18 +17,22 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <unistd.h>
 
 #include "base/err.h"
 #include "base/limits.h"
 #include "cache/cache_private.h"
+#include "cache/partial.h"
 
 enum { FILL_WRITE_MIN = FILL_CHUNK / 2 };
 
 _Static_assert(sizeof(((struct fill *)0)->path) >= STORE_PATH_MAX, "a blob's path must fit");
 _Static_assert(sizeof(((struct fill *)0)->tmp_name) >= STORE_TMP_MAX, "a temporary name must fit");
+_Static_assert(sizeof(((struct fill *)0)->part_name) >= PARTIAL_NAME_MAX, "a name must fit");
 
 static void fill_look(struct fill *f);
+static uint64_t fill_avail(const struct fill *f);
 static void fill_write(struct fill *f);
 static void fill_wrote(struct op *op, int res);
 
@@ -50,11 +54,6 @@ static void fill_enter(struct fill *f, enum fill_state state)
 	loop_wake(f->loop, f->owner);
 }
 
-static bool fill_is_over(const struct fill *f)
-{
-	return f->state == FILL_FOUND || f->state == FILL_DONE || f->state == FILL_LOST;
-}
-
 static void fill_chunk_put(struct fill *f, struct buf *b)
 {
 	if (b->mem)
@@ -70,33 +69,69 @@ static void fill_chunks_put(struct fill *f)
 		fill_chunk_put(f, &f->chunk[!f->filling]);
 }
 
+static void fill_save(struct fill *f);
+
+static void fill_save_due(struct fill *f)
+{
+	if (f->partial && f->written - f->saved >= PARTIAL_STEP)
+		fill_save(f);
+}
+
+static void fill_hash_end(struct fill *f, struct digest *found)
+{
+	if (f->hashing)
+		digest_end(&f->hash, found);
+	f->hashing = false;
+}
+
+static void fill_file_remove(struct fill *f)
+{
+	if (f->partial)
+		partial_remove(&f->cache->store, f->part_name);
+	else
+		store_tmp_remove(&f->cache->store, f->tmp_name);
+}
+
+/* The file of a fill that is lost, when no save runs. */
+static cold void fill_file_end(struct fill *f)
+{
+	assert(!f->job_busy);
+	if (!f->keep)
+		fill_file_remove(f);
+	else if (f->written > f->saved)
+		fill_save(f);
+}
+
 static cold void fill_lose(struct fill *f, const struct blob_failure *why)
 {
 	struct digest unused;
 
-	assert(!f->job_busy);
-	if (f->flowed) {
-		store_tmp_remove(&f->cache->store, f->tmp_name);
-		stat_inc(f->stats, STAT_FILLS_FAILED);
-		if (!f->finish)
-			digest_end(&f->hash, &unused);
-	}
+	assert(!f->whole);
+	if (f->state != FILL_DISK) /* there a helper may be at it */
+		fill_hash_end(f, &unused);
 	f->err = why->err;
 	f->failure = *why;
 	fill_chunks_put(f);
 	blob_fail(f->blob, why);
 	fill_enter(f, FILL_LOST);
+	if (!f->flowed)
+		return;
+	stat_inc(f->stats, STAT_FILLS_FAILED);
+	if (!f->job_busy)
+		fill_file_end(f);
 }
 
 static cold void fill_lose_corrupt(struct fill *f, int err)
 {
 	stat_inc(f->stats, STAT_FILLS_CORRUPT);
+	f->keep = false;
 	fill_lose(f, &(struct blob_failure){ .err = err });
 }
 
 static cold void fill_lose_disk(struct fill *f, const char *what, int err)
 {
 	disk_failed(f->cache, what, f->path, err);
+	f->keep = false;
 	fill_lose(f, &(struct blob_failure){ .err = err, .disk = true });
 }
 
@@ -112,6 +147,7 @@ void fill_begin(struct fill *f, struct cache *c, struct blob *b, struct loop *l,
 		.stats = st,
 		.state = FILL_IDLE,
 		.fd = -1,
+		.part_fd = -1,
 		.size = BLOB_SIZE_UNKNOWN,
 		.type = b->kind == CACHE_MANIFEST ? 1 : 0,
 	};
@@ -128,10 +164,81 @@ static void fill_found(struct fill *f, int fd, uint64_t size)
 	index_trim_fds(&f->cache->index);
 }
 
+/* ---- a beginning that is there from before ---- */
+
+static void fill_resume_work(struct job *job)
+{
+	struct fill *f = container_of(job, struct fill, publish_job);
+
+	digest_begin(&f->hash, (enum digest_alg)f->blob->digest.alg);
+	if (!partial_resume(&f->cache->store, f->part_name, f->part_fd, &f->hash, &f->part_size,
+			    &f->part_bytes))
+		f->part_bytes = 0;
+}
+
+static void fill_part_drop(struct fill *f)
+{
+	struct digest unused;
+
+	fill_hash_end(f, &unused);
+	if (f->part_fd >= 0)
+		close(f->part_fd);
+	f->part_fd = -1;
+	f->part_bytes = 0;
+}
+
+static void fill_resume_done(struct job *job)
+{
+	struct fill *f = container_of(job, struct fill, publish_job);
+
+	f->job_busy = false;
+	f->hashing = true;
+	if (f->state == FILL_LOST || f->part_bytes == 0)
+		fill_part_drop(f);
+	if (f->state == FILL_DISK)
+		fill_enter(f, FILL_ABSENT);
+	loop_wake(f->loop, f->owner);
+}
+
+static void fill_part_looked(struct op *op, int res)
+{
+	struct fill *f = container_of(op, struct fill, file_op);
+
+	if (f->state == FILL_LOST || res < 0) {
+		if (res >= 0)
+			close(res);
+		if (f->state == FILL_DISK)
+			fill_enter(f, FILL_ABSENT);
+		loop_wake(f->loop, f->owner);
+		return;
+	}
+	f->part_fd = res;
+	f->publish_job.work = fill_resume_work;
+	f->publish_job.done = fill_resume_done;
+	f->job_busy = true;
+	offload_submit(f->cache->helpers, f->loop, &f->publish_job);
+}
+
+static void fill_look_part(struct fill *f)
+{
+	char *path = f->path;
+
+	_Static_assert(sizeof(f->path) >= PARTIAL_PATH_MAX, "it must fit");
+	partial_name(&f->blob->digest, f->part_name);
+	partial_path(f->part_name, path);
+	op_init(&f->file_op, &f->inflight, fill_part_looked);
+	loop_openat(f->loop, &f->file_op, f->cache->store.root_fd, path,
+		    O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0);
+}
+
 /* A manifest's type is in its name, which we do not know: the next, until all were tried. */
 static void fill_look_next(struct fill *f)
 {
-	if (f->type != 0 && f->type + 1U < f->cache->store.suffixes_count) {
+	if (f->type == 0) {
+		fill_look_part(f);
+		return;
+	}
+	if (f->type + 1U < f->cache->store.suffixes_count) {
 		f->type++;
 		fill_look(f);
 		return;
@@ -173,9 +280,53 @@ static void fill_look(struct fill *f)
 		    O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0);
 }
 
+static void fill_flow(struct fill *f, int fd, uint64_t size, uint8_t type)
+{
+	f->fd = fd;
+	f->flowed = true;
+	f->size = size;
+	op_init(&f->file_op, &f->inflight, fill_wrote);
+	blob_start(f->blob, fd, size, type);
+	fill_enter(f, FILL_FLOWING);
+}
+
+void fill_resume(struct fill *f)
+{
+	assert(f->state == FILL_ABSENT);
+	assert(f->part_bytes > 0 && f->part_bytes < f->part_size);
+	stat_inc(f->stats, STAT_FILLS);
+	stat_inc(f->stats, STAT_FILLS_RESUMED);
+	store_path(&f->cache->store, CACHE_BLOB, &f->blob->digest, 0, f->path);
+	f->partial = true;
+	f->keep = true;
+	f->received = f->written = f->saved = f->part_bytes;
+	fill_flow(f, f->part_fd, f->part_size, 0);
+	f->part_fd = -1;
+	blob_advance(f->blob, fill_avail(f));
+}
+
+/*
+ * What is large goes where it can be gone on with.  A beginning that was found and is not wanted
+ * makes way first: its lock is ours.
+ */
+static int fill_make_file(struct fill *f, uint64_t size)
+{
+	struct store *s = &f->cache->store;
+	int fd = -EEXIST;
+
+	if (f->part_fd >= 0)
+		partial_remove(s, f->part_name);
+	fill_part_drop(f);
+	if (f->part_name[0] && size != BLOB_SIZE_UNKNOWN && size >= PARTIAL_MIN)
+		fd = partial_new(s, f->part_name);
+	f->partial = f->keep = fd >= 0;
+	return fd == -EEXIST ? store_tmp_new(s, f->tmp_name) : fd;
+}
+
 int fill_open(struct fill *f, uint64_t size, uint8_t type)
 {
 	const struct store *s = &f->cache->store;
+	int fd;
 
 	assert(f->state == FILL_ABSENT);
 	stat_inc(f->stats, STAT_FILLS);
@@ -185,18 +336,15 @@ int fill_open(struct fill *f, uint64_t size, uint8_t type)
 		fill_lose(f, &(struct blob_failure){ .err = -ENOSPC, .disk = true });
 		return f->err;
 	}
-	f->fd = store_tmp_new(&f->cache->store, f->tmp_name);
-	if (f->fd < 0) {
+	fd = fill_make_file(f, size);
+	if (fd < 0) {
 		stat_inc(f->stats, STAT_FILLS_FAILED);
-		fill_lose_disk(f, "cannot make a temporary file for", f->fd);
+		fill_lose_disk(f, "cannot make a temporary file for", fd);
 		return f->err;
 	}
-	f->flowed = true;
-	f->size = size;
 	digest_begin(&f->hash, (enum digest_alg)f->blob->digest.alg);
-	op_init(&f->file_op, &f->inflight, fill_wrote);
-	blob_start(f->blob, f->fd, size, type);
-	fill_enter(f, FILL_FLOWING);
+	f->hashing = true;
+	fill_flow(f, fd, size, type);
 	return 0;
 }
 
@@ -275,19 +423,27 @@ static void fill_publish_work(struct job *job)
 	struct fill *f = container_of(job, struct fill, publish_job);
 	const struct store *s = &f->cache->store;
 
+	char from[PARTIAL_PATH_MAX];
+
 	if (f->received > cache_size(f->cache)) {
-		store_tmp_remove(s, f->tmp_name);
+		fill_file_remove(f);
 		return;
 	}
 	evict_for(f->cache, f->received);
-	f->err = store_publish(s, f->fd, f->tmp_name, f->path);
+	if (f->partial)
+		partial_path(f->part_name, from);
+	else
+		snprintf(from, sizeof(from), "tmp/%s", f->tmp_name);
+	f->err = store_publish(s, f->fd, from, f->path);
+	if (f->partial && f->err == 0)
+		partial_forget(s, f->part_name);
 }
 
 /* Its readers have the whole, verified: the blob goes with them. */
 static cold void fill_unpublished(struct fill *f)
 {
 	disk_failed(f->cache, "cannot publish", f->path, f->err);
-	store_tmp_remove(&f->cache->store, f->tmp_name);
+	fill_file_remove(f);
 	stat_inc(f->stats, STAT_FILLS_FAILED);
 	blob_publish(f->blob, false);
 	fill_enter(f, FILL_DONE);
@@ -316,9 +472,47 @@ static void fill_publish(struct fill *f)
 	assert(f->state == FILL_FLUSHING);
 	assert(f->written == f->received);
 	f->whole = true;
-	blob_verified(f->blob, f->received);
+	if (!f->publish_due)
+		blob_verified(f->blob, f->received);
+	f->publish_due = f->job_busy; /* a save: it is soon over */
+	if (f->publish_due)
+		return;
 	f->publish_job.work = fill_publish_work;
 	f->publish_job.done = fill_publish_done;
+	f->job_busy = true;
+	offload_submit(f->cache->helpers, f->loop, &f->publish_job);
+}
+
+static void fill_save_work(struct job *job)
+{
+	struct fill *f = container_of(job, struct fill, publish_job);
+
+	f->save_err = partial_save(&f->cache->store, f->part_name, f->fd, f->size, f->saving);
+}
+
+/* A journal that could not be written costs bytes after a restart, and nothing else. */
+static void fill_save_done(struct job *job)
+{
+	struct fill *f = container_of(job, struct fill, publish_job);
+
+	f->job_busy = false;
+	if (f->save_err < 0)
+		cache_fault(f->cache, "cannot note how far it is", f->part_name, f->save_err);
+	f->saved = f->saving;
+	loop_wake(f->loop, f->owner);
+	if (f->state == FILL_LOST)
+		fill_file_end(f);
+	else if (f->publish_due)
+		fill_publish(f);
+	else if (f->state == FILL_FLOWING)
+		fill_save_due(f);
+}
+
+static void fill_save(struct fill *f)
+{
+	f->saving = f->written;
+	f->publish_job.work = fill_save_work;
+	f->publish_job.done = fill_save_done;
 	f->job_busy = true;
 	offload_submit(f->cache->helpers, f->loop, &f->publish_job);
 }
@@ -349,6 +543,8 @@ static void fill_wrote(struct op *op, int res)
 		return;
 	}
 	blob_advance(f->blob, fill_avail(f));
+	if (!f->job_busy)
+		fill_save_due(f);
 	fill_write(f);
 }
 
@@ -361,7 +557,7 @@ void fill_finish(struct fill *f)
 	assert(f->state == FILL_FLOWING);
 	fill_enter(f, FILL_FLUSHING);
 	f->finish = true;
-	digest_end(&f->hash, &found);
+	fill_hash_end(f, &found);
 	if (f->size != BLOB_SIZE_UNKNOWN && f->received < f->size) {
 		fill_lose_corrupt(f, ERR_SHORT);
 		return;
@@ -391,6 +587,7 @@ bool fill_close(struct fill *f)
 	for (unsigned i = 0; i < 2; i++)
 		if (f->chunk[i].mem)
 			fill_chunk_put(f, &f->chunk[i]);
+	fill_part_drop(f);
 	blob_set_filler(f->blob, false);
 	blob_unref(f->blob);
 	f->blob = NULL;

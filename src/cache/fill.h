@@ -47,10 +47,22 @@ struct fill {
 	bool finish;      /* fill_finish() was called */
 	bool flush;       /* private, like the rest: a reader waits for what is in memory */
 	bool flowed;      /* fill_open() made a file */
+	bool hashing;     /* `hash` was begun and has not ended */
 	bool whole;       /* all is written and verified: publishing goes on, whatever is asked */
 	uint8_t type;     /* FILL_DISK: the one looked for now */
 	int err;
 	struct blob_failure failure;
+	/* See cache/partial.h. */
+	bool partial;        /* the file is one of partial/ */
+	bool keep;           /* LOST, and the file stays for the next fill */
+	bool publish_due;    /* when the save that runs has ended */
+	int part_fd;         /* FILL_ABSENT: a beginning that was found; ours until fill_resume() */
+	uint64_t part_size;  /* of the blob */
+	uint64_t part_bytes; /* of them hashed */
+	uint64_t saved;      /* bytes that the journal vouches for */
+	uint64_t saving;
+	int save_err;
+	char part_name[144];
 	char tmp_name[32];
 	char path[192]; /* of the blob, below the cache's folder */
 };
@@ -61,6 +73,16 @@ struct fill {
  */
 void fill_begin(struct fill *f, struct cache *c, struct blob *b, struct loop *l, struct stats *st,
 		struct task *owner);
+/*
+ * FILL_ABSENT: how many bytes of a blob are there from before, and have been hashed.  With > 0 the
+ * owner asks upstream for the rest, and calls fill_resume() if it gets that: FILL_FLOWING, as if
+ * fill_open() and so many bytes had come; or fill_open(), which begins anew.
+ */
+static inline uint64_t fill_partial(const struct fill *f)
+{
+	return f->part_bytes;
+}
+void fill_resume(struct fill *f);
 /*
  * FILL_ABSENT -> FILL_FLOWING: the size is told to readers (BLOB_SIZE_UNKNOWN if upstream did not),
  * the temporary file is made.  <type>: manifest type index, 0 for a blob.  Over the cache's size
@@ -81,9 +103,14 @@ void fill_added(struct fill *f, size_t bytes, bool flush);
 /* All bytes were given.  Length or digest wrong: LOST with ERR_SHORT/ERR_LONG/ERR_DIGEST. */
 void fill_finish(struct fill *f);
 /*
- * Gives up; readers see <why>.  Too late once every byte is written and verified: nothing happens.
+ * Gives up; readers see <why>; what has come of a large blob stays for its next fill.  Too late
+ * once every byte is written and verified: nothing happens.
  */
 void fill_fail(struct fill *f, const struct blob_failure *why);
+static inline bool fill_is_over(const struct fill *f)
+{
+	return f->state == FILL_FOUND || f->state == FILL_DONE || f->state == FILL_LOST;
+}
 /*
  * In FOUND, DONE or LOST.  True: everything is back and the fill's memory may be reused.  False:
  * something is in flight; the owner will be woken, close again then.

@@ -18,14 +18,9 @@ static const char *const kind_folders[] = {
 	[CACHE_BLOB] = "blobs", [CACHE_MANIFEST] = "manifests"
 };
 static const char *const folders[] = {
-	"blobs",
-	"blobs/sha256",
-	"blobs/sha512",
-	"manifests",
-	"manifests/sha256",
-	"manifests/sha512",
-	"quarantine",
-	"tags",
+	"blobs",     "blobs/sha256",     "blobs/sha512",
+	"manifests", "manifests/sha256", "manifests/sha512",
+	"partial",   "quarantine",       "tags",
 	"tmp",
 };
 
@@ -335,7 +330,7 @@ DIR *store_list(const struct store *s, const char *path)
 }
 
 /* Between our open and our lock a starting process may take the file for an orphan. */
-static bool store_tmp_is_ours(int fd)
+bool store_lock(int fd)
 {
 	struct stat st;
 
@@ -353,7 +348,7 @@ int store_tmp_new(struct store *s, char name[STORE_TMP_MAX])
 			    0644);
 		if (fd < 0 && errno != EEXIST)
 			return -errno;
-		if (fd >= 0 && store_tmp_is_ours(fd))
+		if (fd >= 0 && store_lock(fd))
 			return fd;
 		if (fd >= 0)
 			close(fd);
@@ -383,7 +378,7 @@ static int store_sync_folder_of(const struct store *s, const char *path)
 	return err;
 }
 
-int store_publish(const struct store *s, int fd, const char *tmp_name, const char *path)
+int store_publish(const struct store *s, int fd, const char *from, const char *path)
 {
 	char folder[STORE_PATH_MAX];
 
@@ -399,7 +394,7 @@ int store_publish(const struct store *s, int fd, const char *tmp_name, const cha
 	} else if (errno != EEXIST) {
 		return -errno;
 	}
-	if (renameat(s->tmp_fd, tmp_name, s->root_fd, path) < 0)
+	if (renameat(s->root_fd, from, s->root_fd, path) < 0)
 		return -errno;
 	return store_sync_folder_of(s, path);
 }

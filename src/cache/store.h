@@ -80,11 +80,14 @@ DIR *store_list(const struct store *s, const char *path) must_check;
  * A new file in tmp/, locked (flock) as long as its fd lives: that is how another process, starting
  * on the same folder, tells it from an orphan.  fd or -errno.
  */
+/* Takes the lock of a file just opened; false: somebody has it, or has removed the file. */
+bool store_lock(int fd) must_check;
 int store_tmp_new(struct store *s, char name[STORE_TMP_MAX]) must_check;
 void store_tmp_remove(const struct store *s, const char *name);
 
 /* On a helper: these wait for the disk.  0 or -errno. */
-int store_publish(const struct store *s, int fd, const char *tmp_name, const char *path) must_check;
+/* <from>: "tmp/NAME" or another path below the root. */
+int store_publish(const struct store *s, int fd, const char *from, const char *path) must_check;
 int store_remove(const struct store *s, const char *path);
 /*
  * Removes temporary files whose lock is free: their process is gone.  <age_s>: only if they were

@@ -83,9 +83,10 @@ struct conf_cert {
 struct conf_cache {
 	const char *path;
 	uint64_t size_bytes;
-	uint64_t free_bytes;  /* floor of free space on the file system */
-	uint64_t scrub_ms;    /* each file is verified once in so long; 0: never */
-	uint64_t scrub_bytes; /* in a second, at most */
+	uint64_t free_bytes;   /* floor of free space on the file system */
+	uint64_t scrub_ms;     /* each file is verified once in so long; 0: never */
+	uint64_t scrub_bytes;  /* in a second, at most */
+	uint64_t finish_after; /* percent: what nobody wants is finished from here on */
 };
 
 /* [resolver] */

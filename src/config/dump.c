@@ -52,6 +52,8 @@ static bool print_number(const struct schema_key *k, uint64_t n, struct buf *out
 
 	if (k->type == VALUE_AUTO && n == 0)
 		return print_string(k, "auto", out);
+	if (k->type == VALUE_PERCENT)
+		return buf_printf(out, "%s = %" PRIu64 "%%\n", k->key, n);
 	if (k->type == VALUE_MS)
 		units_format_ms(n, text);
 	else if (k->type == VALUE_BYTES)
@@ -88,6 +90,7 @@ static bool print_key(const struct schema_key *k, const void *section, struct bu
 	case VALUE_USER: return print_string(k, *(const char *const *)field, out);
 	case VALUE_AUTO:
 	case VALUE_COUNT:
+	case VALUE_PERCENT:
 	case VALUE_MS:
 	case VALUE_BYTES: return print_number(k, *(const uint64_t *)field, out);
 	case VALUE_BOOL: return print_string(k, *(const bool *)field ? "yes" : "no", out);

@@ -99,6 +99,9 @@ const struct schema_key schema_keys[] = {
 	{ CACHE(scrub_bytes), .key = "scrub_rate", .type = VALUE_BYTES, RANGE(MIB, TIB / 1024),
 	  .by_default = "20M", .reloadable = true,
 	  .help = "bytes that this reads in a second, at most" },
+	{ CACHE(finish_after), .key = "finish_after", .type = VALUE_PERCENT, RANGE(0, 100),
+	  .by_default = "25%", .reloadable = true,
+	  .help = "a large blob that nobody waits for any more is finished if so much is there" },
 
 	{ RESOLVER(nameservers), .key = "nameservers", .type = VALUE_SERVERS,
 	  .help = "name servers; absent: the system's; /etc/hosts is always honoured" },

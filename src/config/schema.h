@@ -40,6 +40,7 @@ enum value_type {
 	VALUE_COUNT,   /* a number (uint64_t) */
 	VALUE_MS,      /* (uint64_t) */
 	VALUE_BYTES,   /* (uint64_t) */
+	VALUE_PERCENT, /* 0% to 100% (uint64_t) */
 	VALUE_BOOL,    /* yes, no (bool) */
 	VALUE_CHOICE,  /* index in .choices (an enum) */
 };

@@ -360,7 +360,10 @@ static bool store_number(const struct schema_key *k, struct slice text, uint64_t
 		*field = 0;
 		return true;
 	}
+	if (k->type == VALUE_PERCENT && !slice_ends(text, SLICE("%")))
+		return false;
 	switch (k->type) {
+	case VALUE_PERCENT: ok = units_parse_uint(slice_first(text, text.len - 1), &n); break;
 	case VALUE_MS: ok = units_parse_ms(text, &n); break;
 	case VALUE_BYTES: ok = units_parse_bytes(text, &n); break;
 	default: ok = units_parse_uint(text, &n); break;
@@ -386,6 +389,10 @@ static void number_rule(const struct schema_key *k, char *why)
 		units_format_bytes(k->min, least);
 		units_format_bytes(k->max, most);
 		fail(why, "must be a size such as 512M or 40G, from %s to %s", least, most);
+		return;
+	case VALUE_PERCENT:
+		fail(why, "must be a share such as 25%%, from %" PRIu64 "%% to %" PRIu64 "%%",
+		     k->min, k->max);
 		return;
 	default:
 		fail(why, "must be %s%" PRIu64 "..%" PRIu64,
@@ -448,6 +455,7 @@ bool value_store(const struct schema_key *k, struct slice text, void *section, s
 		return store_string(text, is_user(text), field, a);
 	case VALUE_AUTO:
 	case VALUE_COUNT:
+	case VALUE_PERCENT:
 	case VALUE_MS:
 	case VALUE_BYTES: number_rule(k, why); return store_number(k, text, field);
 	case VALUE_BOOL: fail(why, "must be yes or no"); return store_bool(text, field);

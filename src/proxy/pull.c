@@ -18,6 +18,13 @@ enum {
 	PULL_PAUSE_MS = 250,
 	/* ... and as often again once it has come on by this much. */
 	PULL_PROGRESS = 256 * 1024,
+	/*
+	 * Nobody reads: so long it goes on all the same, since containerd closes an open-ended
+	 * range and comes back for the next, and clients retry.
+	 */
+	PULL_UNWANTED_MS = 5000,
+	/* What is small is there before it is worth a decision. */
+	PULL_SMALL = 8 * 1024 * 1024,
 };
 
 enum pull_state {
@@ -51,6 +58,7 @@ struct pull {
 	uint64_t retried_at; /* bytes received when it broke last */
 	uint64_t skip;       /* bytes to pass by */
 	uint64_t begun_ms;
+	uint64_t unwanted_ms; /* since when nobody reads; 0: somebody does */
 	char digest[DIGEST_TEXT_MAX];
 };
 
@@ -155,11 +163,44 @@ static bool pull_disk(struct pull *pl)
 			pl->state = PULL_STORE;
 			return true;
 		}
+		pl->opts.from = fill_partial(&pl->fill);
 		fetch_start(&pl->fetch, pl->proxy, &pl->opts);
 		pl->state = PULL_HEAD;
 		return true;
 	default: return false;
 	}
+}
+
+/* Of a range of a beginning that is there from before: is this its rest? */
+static bool pull_fits_partial(const struct pull *pl)
+{
+	uint64_t from, to, total;
+
+	return content_range_parse(msg_field(&pl->fetch.msg, "Content-Range"), &from, &to,
+				   &total) &&
+	       from == pl->opts.from && to + 1 == total && total == pl->fill.part_size;
+}
+
+/* True: it is dealt with, the answer is not looked at any more. */
+static bool pull_head_partial(struct pull *pl)
+{
+	int status = pl->fetch.msg.status;
+
+	if (pl->opts.from == 0 || (status != 206 && status != 416))
+		return false;
+	if (status == 206 && pull_fits_partial(pl)) {
+		log_info("fill mirror=%s digest=%s goes on from=%llu", pl->mirror->conf->name,
+			 pl->digest, (unsigned long long)pl->opts.from);
+		fill_resume(&pl->fill);
+		pl->state = PULL_FLOW;
+		return true;
+	}
+	log_limited(LOG_WARN, "fill mirror=%s digest=%s begins anew: status=%d for a range",
+		    pl->mirror->conf->name, pl->digest, status);
+	pl->opts.from = 0;
+	fetch_close(&pl->fetch);
+	fetch_start(&pl->fetch, pl->proxy, &pl->opts);
+	return true;
 }
 
 static bool pull_head(struct pull *pl)
@@ -174,6 +215,8 @@ static bool pull_head(struct pull *pl)
 	}
 	if (!fetch_has_head(&pl->fetch))
 		return false;
+	if (pull_head_partial(pl))
+		return true;
 	if (m->status != 200) {
 		pl->state = PULL_REFUSED;
 		return true;
@@ -355,12 +398,46 @@ static bool pull_skip(struct pull *pl)
 	return true;
 }
 
+/* Nobody reads it, nobody came for a while, and too much is missing to finish it all the same. */
+static bool pull_is_unwanted(struct pull *pl)
+{
+	const struct fill *f = &pl->fill;
+	uint64_t percent = pl->proxy->config->cache.finish_after;
+	uint64_t now = proxy_now(pl->proxy);
+
+	if (blob_readers(f->blob) > 0 || f->size == BLOB_SIZE_UNKNOWN || f->size <= PULL_SMALL) {
+		pl->unwanted_ms = 0;
+		return false;
+	}
+	if (pl->unwanted_ms == 0)
+		pl->unwanted_ms = now;
+	return now - pl->unwanted_ms >= PULL_UNWANTED_MS &&
+	       f->received / 100 < f->size / 100 * percent / 100;
+}
+
+static void pull_unwanted(struct pull *pl)
+{
+	struct blob_failure why = { .err = ERR_UNWANTED };
+
+	log_info("fill mirror=%s digest=%s dropped at=%llu of=%llu: nobody wants it any more",
+		 pl->mirror->conf->name, pl->digest, (unsigned long long)pl->fill.received,
+		 (unsigned long long)pl->fill.size);
+	stat_inc(&pl->proxy->stats, STAT_FILLS_DROPPED);
+	fetch_close(&pl->fetch);
+	fill_fail(&pl->fill, &why);
+	pl->state = PULL_END;
+}
+
 static bool pull_flow(struct pull *pl)
 {
 	size_t taken = 0;
 	struct buf *room;
 	int n;
 
+	if (pull_is_unwanted(pl)) {
+		pull_unwanted(pl);
+		return true;
+	}
 	while (taken < PULL_TURN_BYTES) {
 		room = fill_room(&pl->fill, TLS_PLAIN_MAX);
 		if (pl->fill.state == FILL_LOST) {
@@ -390,7 +467,7 @@ static void pull_end(struct pull *pl)
 {
 	struct fill *f = &pl->fill;
 
-	if (f->state == FILL_FLUSHING)
+	if (!fill_is_over(f))
 		return;
 	if (f->state == FILL_DONE)
 		log_debug("fill mirror=%s digest=%s bytes=%llu ms=%llu",
