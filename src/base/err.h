@@ -17,6 +17,8 @@
 	X(ERR_DNS, -1010, "name does not resolve")                                                 \
 	X(ERR_DNS_TIMEOUT, -1011, "name servers do not answer")                                    \
 	X(ERR_ADDR_PRIVATE, -1012, "address is private and the mirror does not allow that")        \
+	X(ERR_VIA, -1013, "outgoing proxy did not connect")                                        \
+	X(ERR_BUSY, -1014, "all connections that max_conns allows are in use")                     \
 	X(ERR_HTTP, -1020, "bad HTTP")                                                             \
 	X(ERR_SHORT, -1021, "body ended early")                                                    \
 	X(ERR_LONG, -1022, "body is longer than announced")                                        \

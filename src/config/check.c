@@ -286,6 +286,45 @@ static void check_whole(struct draft *d)
 		draft_error(d, 0, "there is no mirror; add [mirror docker.io]");
 }
 
+static void finish_pool(struct draft *d, const struct draft_section *s)
+{
+	struct conf_pool *p = s->data;
+
+	p->name = s->name;
+	if (p->via.text && p->servers.count)
+		draft_error(d, draft_line(s, "servers"),
+			    "%s servers: cannot be used with 'via', where the outgoing proxy looks "
+			    "up the upstream's name; remove one of them",
+			    draft_title(s).text);
+}
+
+static const struct conf_pool *find_pool(const struct config *c, const char *name)
+{
+	for (unsigned i = 0; i < c->pools_count; i++)
+		if (slice_ieq(slice_of(c->pools[i].name), slice_of(name)))
+			return &c->pools[i];
+	return NULL;
+}
+
+/* Each mirror's pool: the one that it names, or the one of its upstream's name. */
+static void find_pools(struct draft *d)
+{
+	for (struct draft_section *s = d->first; s; s = s->next) {
+		struct conf_mirror *m = s->data;
+
+		if (s->section != SECTION_MIRROR)
+			continue;
+		if (m->pool_name)
+			m->pool = find_pool(d->c, m->pool_name);
+		for (unsigned i = 0; !m->pool_name && !m->pool && i < m->upstreams.count; i++)
+			m->pool = find_pool(d->c, m->upstreams.v[i].host);
+		if (m->pool_name && !m->pool)
+			draft_error(d, draft_line(s, "pool"),
+				    "%s pool = %s: there is no such section; add [pool %s]",
+				    draft_title(s).text, m->pool_name, m->pool_name);
+	}
+}
+
 void draft_check(struct draft *d, bool look_at_files)
 {
 	for (struct draft_section *s = d->first; s; s = s->next)
@@ -294,10 +333,14 @@ void draft_check(struct draft *d, bool look_at_files)
 	for (struct draft_section *s = d->first; s; s = s->next) {
 		if (s->section == SECTION_MIRROR)
 			finish_mirror(d, s, look_at_files);
+		if (s->section == SECTION_POOL)
+			finish_pool(d, s);
 		if (s->section == SECTION_CERTIFICATE)
 			((struct conf_cert *)s->data)->name = s->name;
 	}
 	d->c->certs = collect(d, SECTION_CERTIFICATE, &d->c->certs_count);
+	d->c->pools = collect(d, SECTION_POOL, &d->c->pools_count);
+	find_pools(d);
 	d->c->mirrors = collect(d, SECTION_MIRROR, &d->c->mirrors_count);
 	check_hosts(d);
 	check_addrs(d);

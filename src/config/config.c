@@ -43,6 +43,14 @@ static void config_free(struct config *c)
 			wipe(c->mirrors[i].accounts[j].password);
 		}
 	}
+	for (unsigned i = 0; i < c->pools_count; i++) {
+		struct conf_via *via = &c->pools[i].via;
+
+		if (via->user) {
+			explicit_bzero(via->user, strlen(via->user));
+			explicit_bzero(via->password, strlen(via->password));
+		}
+	}
 	arena_fini(&c->arena);
 	free(c);
 }
@@ -126,6 +134,7 @@ int config_load(const char *path, struct config **out, struct config_errors *err
 	if (n < 0)
 		return refuse(errs, path, err_text((int)n));
 	err = make(path, (struct slice){ mem, (size_t)n }, true, out, errs);
+	explicit_bzero(mem, (size_t)n); /* a proxy's password may stand in it */
 	free(mem);
 	return err;
 }
@@ -143,4 +152,35 @@ bool config_realm_ok(const struct conf_mirror *m, unsigned up, struct slice host
 		if (slice_ieq(host, slice_of(m->realms.v[i])))
 			return true;
 	return false;
+}
+
+static const struct conf_pool *pool_named(const struct config *c, struct slice name)
+{
+	for (unsigned i = 0; i < c->pools_count; i++)
+		if (slice_ieq(name, slice_of(c->pools[i].name)))
+			return &c->pools[i];
+	return NULL;
+}
+
+bool config_is_upstream(const struct conf_mirror *m, struct slice host)
+{
+	for (unsigned i = 0; i < m->upstreams.count; i++)
+		if (slice_ieq(host, slice_of(m->upstreams.v[i].host)))
+			return true;
+	return false;
+}
+
+const struct conf_pool *config_pool(const struct config *c, const struct conf_mirror *m,
+				    struct slice host, bool *servers)
+{
+	const struct conf_pool *own;
+
+	*servers = true;
+	if (m->pool_name && config_is_upstream(m, host))
+		return m->pool;
+	own = pool_named(c, host);
+	if (own)
+		return own;
+	*servers = false;
+	return m->pool;
 }

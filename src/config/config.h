@@ -119,6 +119,53 @@ struct conf_account {
 	char *password;
 };
 
+enum conf_via_kind { CONF_VIA_NONE, CONF_VIA_SOCKS5, CONF_VIA_HTTP }; /* as net's VIA_ */
+
+/* An outgoing proxy. */
+struct conf_via {
+	const char *text; /* without user and password; NULL: there is none */
+	enum conf_via_kind kind;
+	const char *host;
+	uint16_t port;
+	char *user; /* NULL: none */
+	char *password;
+};
+
+struct conf_pool_server {
+	const char *text; /* "10.0.0.1:443 weight=2" */
+	const char *host; /* a literal IPv6 address without its brackets */
+	uint16_t port;
+	uint64_t weight;
+};
+
+struct conf_pool_servers {
+	struct conf_pool_server *v;
+	unsigned count;
+};
+
+enum conf_balance { CONF_ROUNDROBIN, CONF_LEASTCONN, CONF_LATENCY }; /* as proxy's BALANCE_ */
+
+/* [pool NAME]: how upstreams are dialled. */
+struct conf_pool {
+	const char *name;
+	struct conf_pool_servers servers; /* none: the addresses of the upstream's own name */
+	enum conf_balance balance;
+	/* 0: as the mirror has it */
+	uint64_t connect_timeout_ms;
+	uint64_t first_byte_timeout_ms;
+	uint64_t idle_timeout_ms;
+	uint64_t conns_max; /* of the whole process; 0: no bound but ours */
+	uint64_t queue_timeout_ms;
+	uint64_t keepalive; /* idle connections of a worker */
+	uint64_t keepalive_timeout_ms;
+	uint64_t check_ms; /* 0: members are not asked for their health */
+	struct conf_via via;
+	struct conf_addrs bind; /* port 0 */
+	const char *congestion; /* NULL: the kernel's */
+	uint64_t sndbuf_bytes;  /* 0: the kernel's */
+	uint64_t rcvbuf_bytes;
+};
+
 /* [mirror NAME] */
 struct conf_mirror {
 	const char *name; /* the registry's: "docker.io" */
@@ -131,7 +178,9 @@ struct conf_mirror {
 	struct conf_account *accounts;        /* one for each of `credentials` */
 	unsigned accounts_count;
 	struct conf_names realms; /* more hosts that may be given them: see config_realm_ok() */
-	bool private;             /* upstream, realm and redirects may be private addresses */
+	const char *pool_name;
+	const struct conf_pool *pool; /* pool_name's, or that of an upstream's name; or NULL */
+	bool private;                 /* upstream, realm and redirects may be private addresses */
 	uint64_t tag_fresh_ms;
 	uint64_t stale_for_ms; /* while upstream fails */
 	uint64_t connect_timeout_ms;
@@ -145,6 +194,8 @@ struct config {
 	struct conf_resolver resolver;
 	struct conf_cert *certs;
 	unsigned certs_count;
+	struct conf_pool *pools;
+	unsigned pools_count;
 	struct conf_mirror *mirrors;
 	unsigned mirrors_count;
 
@@ -186,6 +237,15 @@ void config_unref(struct config *c);
  * registry-1.docker.io) and, for the upstream that has the credentials, those of the key `realm`.
  */
 bool config_realm_ok(const struct conf_mirror *m, unsigned up, struct slice host);
+
+/* Is <host> that of one of its upstreams? */
+bool config_is_upstream(const struct conf_mirror *m, struct slice host);
+/*
+ * The pool by which this mirror dials <host>, or NULL.  *servers: its servers are where <host> is;
+ * else only the rest of it counts.
+ */
+const struct conf_pool *config_pool(const struct config *c, const struct conf_mirror *m,
+				    struct slice host, bool *servers);
 
 /*
  * The names of keys that are used at the start alone, and differ: at most <max> of them into

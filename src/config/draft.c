@@ -103,7 +103,8 @@ void draft_error_value(struct draft *d, const struct draft_section *s, const str
 	struct log_quoted q;
 
 	/* A password may stand in a URL. */
-	if ((k->type == VALUE_URL || k->type == VALUE_URLS) && slice_find(value, '@') < value.len)
+	if ((k->type == VALUE_URL || k->type == VALUE_URLS || k->type == VALUE_VIA) &&
+	    slice_find(value, '@') < value.len)
 		value = SLICE("(not shown)");
 	draft_error(d, line, "%s %s = %.*s: %s", draft_title(s).text, k->key,
 		    SLICE_FMT(shown(&q, value)), why);
@@ -128,6 +129,8 @@ static bool is_word(struct slice s)
 /* The section's name as we keep it, or NULL. */
 static const char *section_name(struct draft *d, enum section section, struct slice text)
 {
+	if (section == SECTION_POOL)
+		return value_host(text, &d->c->arena);
 	if (section == SECTION_MIRROR)
 		return value_registry(text, &d->c->arena);
 	return is_word(text) ? arena_dup(&d->c->arena, text) : NULL;
@@ -171,6 +174,7 @@ static struct draft_section *open_named(struct draft *d, unsigned line, enum sec
 		draft_error(d, line, "[%s %.*s]: must have a name, such as %s",
 			    schema_sections[section].name, SLICE_FMT(shown(&q, text)),
 			    section == SECTION_MIRROR ? "[mirror docker.io]"
+			    : section == SECTION_POOL ? "[pool registry-1.docker.io]"
 						      : "[certificate main]");
 		return NULL;
 	}

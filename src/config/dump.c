@@ -41,6 +41,19 @@ static bool print_urls(const struct schema_key *k, const struct conf_upstreams *
 	return true;
 }
 
+static bool print_members(const struct schema_key *k, const struct conf_pool_servers *list,
+			  struct buf *out)
+{
+	for (unsigned i = 0; i < list->count; i++) {
+		const struct conf_pool_server *s = &list->v[i];
+
+		if (!print_lead(k, i, out) ||
+		    !buf_printf(out, "%s weight=%" PRIu64 "\n", s->text, s->weight))
+			return false;
+	}
+	return true;
+}
+
 static bool print_string(const struct schema_key *k, const char *text, struct buf *out)
 {
 	return !text || buf_printf(out, "%s = %s\n", k->key, text);
@@ -49,6 +62,9 @@ static bool print_string(const struct schema_key *k, const char *text, struct bu
 static bool print_number(const struct schema_key *k, uint64_t n, struct buf *out)
 {
 	char text[UNITS_TEXT_MAX];
+
+	if (n == 0 && k->min > 0 && !k->by_default && !k->required)
+		return true; /* not set */
 
 	if (k->type == VALUE_AUTO && n == 0)
 		return print_string(k, "auto", out);
@@ -78,16 +94,20 @@ static bool print_key(const struct schema_key *k, const void *section, struct bu
 	const void *field = schema_field(k, section);
 
 	switch (k->type) {
+	case VALUE_IPS:
 	case VALUE_ADDRS: return print_addrs(k, field, out);
 	case VALUE_HOSTS:
 	case VALUE_SERVERS:
 	case VALUE_PATHS: return print_names(k, field, out);
 	case VALUE_URLS: return print_urls(k, field, out);
+	case VALUE_MEMBERS: return print_members(k, field, out);
+	case VALUE_VIA: return print_string(k, ((const struct conf_via *)field)->text, out);
 	case VALUE_URL: return print_string(k, ((const struct conf_upstream *)field)->text, out);
 	case VALUE_PATH:
 	case VALUE_LOG:
 	case VALUE_HSTS:
-	case VALUE_USER: return print_string(k, *(const char *const *)field, out);
+	case VALUE_USER:
+	case VALUE_WORD: return print_string(k, *(const char *const *)field, out);
 	case VALUE_AUTO:
 	case VALUE_COUNT:
 	case VALUE_PERCENT:
@@ -120,6 +140,9 @@ bool config_dump(const struct config *c, struct buf *out)
 	if (!print_section(SECTION_CACHE, NULL, &c->cache, out) ||
 	    !print_section(SECTION_RESOLVER, NULL, &c->resolver, out))
 		return false;
+	for (unsigned i = 0; i < c->pools_count; i++)
+		if (!print_section(SECTION_POOL, c->pools[i].name, &c->pools[i], out))
+			return false;
 	for (unsigned i = 0; i < c->mirrors_count; i++)
 		if (!print_section(SECTION_MIRROR, c->mirrors[i].name, &c->mirrors[i], out))
 			return false;

@@ -8,6 +8,7 @@ const struct schema_section schema_sections[SECTION_COUNT] = {
 	[SECTION_CERTIFICATE] = { "certificate", true, sizeof(struct conf_cert) },
 	[SECTION_CACHE] = { "cache", false, sizeof(struct conf_cache) },
 	[SECTION_RESOLVER] = { "resolver", false, sizeof(struct conf_resolver) },
+	[SECTION_POOL] = { "pool", true, sizeof(struct conf_pool) },
 	[SECTION_MIRROR] = { "mirror", true, sizeof(struct conf_mirror) },
 };
 
@@ -25,6 +26,7 @@ enum {
 #define CACHE(f) SECTION_CACHE, .at = offsetof(struct conf_cache, f)
 #define RESOLVER(f) SECTION_RESOLVER, .at = offsetof(struct conf_resolver, f)
 #define MIRROR(f) SECTION_MIRROR, .at = offsetof(struct conf_mirror, f)
+#define POOL(f) SECTION_POOL, .at = offsetof(struct conf_pool, f)
 #define RANGE(least, most) .min = (least), .max = (most)
 
 /* clang-format off */
@@ -109,6 +111,42 @@ const struct schema_key schema_keys[] = {
 	  .by_default = "any",
 	  .help = "addresses to use of upstreams" },
 
+	{ POOL(servers), .key = "servers", .type = VALUE_MEMBERS, .max = 16, .reloadable = true,
+	  .help = "where the upstream is, with weights of 1 to 256; absent: by its own name" },
+	{ POOL(balance), .key = "balance", .type = VALUE_CHOICE,
+	  .choices = "roundrobin leastconn latency", .by_default = "roundrobin", .reloadable = true,
+	  .help = "which member is next: in turn, the least used, the fastest" },
+	{ POOL(connect_timeout_ms), .key = "connect_timeout", .type = VALUE_MS, RANGE(100, HOUR),
+	  .reloadable = true, .help = "time to connect, TLS included; absent: the mirror's" },
+	{ POOL(first_byte_timeout_ms), .key = "first_byte_timeout", .type = VALUE_MS,
+	  RANGE(100, HOUR), .reloadable = true,
+	  .help = "time it has to begin its answer; absent: the mirror's" },
+	{ POOL(idle_timeout_ms), .key = "idle_timeout", .type = VALUE_MS, RANGE(100, HOUR),
+	  .reloadable = true,
+	  .help = "time it may send no byte of a body; absent: the mirror's" },
+	{ POOL(conns_max), .key = "max_conns", .type = VALUE_COUNT, RANGE(1, 100000),
+	  .reloadable = true,
+	  .help = "connections at once, shared by the workers; more requests wait" },
+	{ POOL(queue_timeout_ms), .key = "queue_timeout", .type = VALUE_MS, RANGE(100, HOUR),
+	  .by_default = "30s", .reloadable = true,
+	  .help = "time a request may wait for one of max_conns" },
+	{ POOL(keepalive), .key = "keepalive", .type = VALUE_COUNT, RANGE(0, 64),
+	  .by_default = "64", .reloadable = true,
+	  .help = "idle connections that each worker keeps" },
+	{ POOL(keepalive_timeout_ms), .key = "keepalive_timeout", .type = VALUE_MS,
+	  RANGE(SECOND, HOUR), .by_default = "50s", .reloadable = true,
+	  .help = "time an idle connection is kept" },
+	{ POOL(via), .key = "via", .type = VALUE_VIA, .reloadable = true,
+	  .help = "outgoing proxy: socks5://user:password@host:port or http://host:port" },
+	{ POOL(bind), .key = "bind", .type = VALUE_IPS, .max = 16, .reloadable = true,
+	  .help = "own addresses to connect from, used in turn" },
+	{ POOL(congestion), .key = "congestion", .type = VALUE_WORD, .reloadable = true,
+	  .help = "congestion control of its connections; absent: the kernel's" },
+	{ POOL(sndbuf_bytes), .key = "sndbuf", .type = VALUE_BYTES, RANGE(4096, 1024 * MIB),
+	  .reloadable = true, .help = "send buffer of a socket; absent: the kernel's" },
+	{ POOL(rcvbuf_bytes), .key = "rcvbuf", .type = VALUE_BYTES, RANGE(4096, 1024 * MIB),
+	  .reloadable = true, .help = "receive buffer of a socket; absent: the kernel's" },
+
 	{ MIRROR(hosts), .key = "host", .type = VALUE_HOSTS, .reloadable = true,
 	  .help = "names of this mirror alone" },
 	{ MIRROR(upstreams), .key = "upstream", .type = VALUE_URLS, .max = UPSTREAMS_MAX,
@@ -124,6 +162,8 @@ const struct schema_key schema_keys[] = {
 	  .help = "which of several upstreams is given the credentials" },
 	{ MIRROR(realms), .key = "realm", .type = VALUE_HOSTS, .reloadable = true,
 	  .help = "more token servers that may be given the credentials" },
+	{ MIRROR(pool_name), .key = "pool", .type = VALUE_WORD, .reloadable = true,
+	  .help = "the [pool] by which this mirror connects; absent: that of its upstream's name" },
 	{ MIRROR(private), .key = "private", .type = VALUE_BOOL, .by_default = "no",
 	  .reloadable = true,
 	  .help = "yes: upstream, token server and redirects may have private addresses" },

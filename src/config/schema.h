@@ -13,6 +13,7 @@ enum section {
 	SECTION_CERTIFICATE,
 	SECTION_CACHE,
 	SECTION_RESOLVER,
+	SECTION_POOL,
 	SECTION_MIRROR,
 	SECTION_COUNT
 };
@@ -30,6 +31,10 @@ enum value_type {
 	VALUE_HOSTS,   /* host names without port ... (struct conf_names) */
 	VALUE_SERVERS, /* IP or IP:port ... (struct conf_names) */
 	VALUE_URLS,    /* http[s]://host[:port] ... (struct conf_upstreams) */
+	VALUE_MEMBERS, /* host[:port] [weight=n] ... (struct conf_pool_servers) */
+	VALUE_IPS,     /* IP ... (struct conf_addrs) */
+	VALUE_VIA,     /* socks5|http://[user:password@]host:port (struct conf_via) */
+	VALUE_WORD,    /* (const char *) */
 	VALUE_URL,     /* http[s]://host[:port] (struct conf_upstream) */
 	VALUE_PATHS,   /* absolute ... (struct conf_names) */
 	VALUE_PATH,    /* absolute (const char *) */
@@ -60,7 +65,7 @@ struct schema_key {
 	const char *(*check)(const char *value);
 	const char *help;
 };
-enum { SCHEMA_KEYS_MAX = 48 };
+enum { SCHEMA_KEYS_MAX = 80 };
 extern const struct schema_key schema_keys[];
 extern const unsigned schema_keys_count;
 

@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/units.h"
 
@@ -174,6 +175,113 @@ const char *value_registry(struct slice text, struct arena *a)
 	return lower(text, a);
 }
 
+const char *value_place(struct slice text, uint16_t *port, struct arena *a)
+{
+	struct slice host, digits;
+
+	if (text.len == 0 || !cut_port(text, &host, &digits) ||
+	    (digits.ptr && !parse_port(digits, port)))
+		return NULL;
+	return value_host(slice_first(text, text.len - (digits.ptr ? digits.len + 1 : 0)), a);
+}
+
+bool value_add_member(struct conf_pool_servers *list, struct slice item, struct arena *a)
+{
+	struct conf_pool_server s = { .weight = 1 }, *last;
+	uint64_t n;
+
+	if (slice_starts(item, SLICE("weight="))) {
+		if (list->count == 0 || !units_parse_uint(slice_skip(item, 7), &n) || n < 1 ||
+		    n > 256)
+			return false;
+		last = &list->v[list->count - 1];
+		last->weight = n;
+		return true;
+	}
+	s.host = value_place(item, &s.port, a);
+	s.text = lower(item, a);
+	if (!s.host)
+		return false;
+	list->v = grow(list->v, list->count, sizeof(list->v[0]), a);
+	list->v[list->count++] = s;
+	return true;
+}
+
+bool value_add_ip(struct conf_addrs *list, struct slice item, struct arena *a)
+{
+	struct conf_addr addr;
+
+	if (!parse_ip(item, slice_find(item, ':') < item.len, &addr))
+		return false;
+	addr.text = need(arena_dup(a, item));
+	list->v = grow(list->v, list->count, sizeof(list->v[0]), a);
+	list->v[list->count++] = addr;
+	return true;
+}
+
+/* %XX; NULL: a bad escape, nothing, or more than SOCKS5 can send. */
+static char *secret_part(struct slice s, struct arena *a)
+{
+	char *out = need(arena_dup(a, s));
+	size_t n = 0;
+
+	for (size_t i = 0; i < s.len; i++, n++) {
+		char hex[3] = { 0 };
+
+		out[n] = s.ptr[i];
+		if (s.ptr[i] != '%')
+			continue;
+		if (s.len - i < 3 || !isxdigit((unsigned char)s.ptr[i + 1]) ||
+		    !isxdigit((unsigned char)s.ptr[i + 2]))
+			return NULL;
+		memcpy(hex, s.ptr + i + 1, 2);
+		out[n] = (char)strtoul(hex, NULL, 16);
+		if (!out[n])
+			return NULL;
+		i += 2;
+	}
+	out[n] = '\0';
+	return n > 0 && n <= 255 ? out : NULL;
+}
+
+bool value_via(struct slice text, struct conf_via *out, struct arena *a)
+{
+	struct conf_via v = { .kind = CONF_VIA_SOCKS5 };
+	const char *scheme = "socks5://";
+	struct slice rest = text, user;
+	size_t at = SIZE_MAX;
+
+	if (slice_starts(text, SLICE("http://"))) {
+		v.kind = CONF_VIA_HTTP;
+		scheme = "http://";
+	} else if (!slice_starts(text, SLICE("socks5://"))) {
+		return false;
+	}
+	rest = slice_skip(text, strlen(scheme));
+	if (slice_ends(rest, SLICE("/")))
+		rest.len--;
+	for (size_t i = 0; i < rest.len; i++)
+		if (rest.ptr[i] == '@')
+			at = i;
+	if (at != SIZE_MAX) {
+		struct slice login = slice_first(rest, at);
+
+		user = slice_cut(&login, ':');
+		v.user = secret_part(user, a);
+		v.password = secret_part(login, a);
+		if (!v.user || !v.password)
+			return false;
+		rest = slice_skip(rest, at + 1);
+	}
+	v.host = value_place(rest, &v.port, a);
+	if (!v.host || v.port == 0)
+		return false;
+	v.text = need(
+		arena_printf(a, "%s%s%.*s", scheme, v.user ? "(hidden)@" : "", SLICE_FMT(rest)));
+	*out = v;
+	return true;
+}
+
 bool value_url(struct slice text, struct conf_upstream *out, struct arena *a)
 {
 	struct conf_upstream up = { .https = slice_starts(text, SLICE("https://")) };
@@ -283,6 +391,14 @@ static bool store_item(const struct schema_key *k, struct slice item, void *fiel
 	case VALUE_PATHS:
 		fail(why, "'%s' must be an absolute path, one that begins with '/'", shown);
 		return store_name(field, is_path(item) ? need(arena_dup(a, item)) : NULL, a);
+	case VALUE_MEMBERS:
+		fail(why,
+		     "'%s' must be host, host:port or [IPv6]:port, or weight=1..256 behind one",
+		     shown);
+		return value_add_member(field, item, a);
+	case VALUE_IPS:
+		fail(why, "'%s' must be an IP address of this machine, without a port", shown);
+		return value_add_ip(field, item, a);
 	default: unreachable("not a list");
 	}
 }
@@ -290,7 +406,9 @@ static bool store_item(const struct schema_key *k, struct slice item, void *fiel
 static unsigned list_count(const struct schema_key *k, const void *field)
 {
 	switch (k->type) {
-	case VALUE_ADDRS: return ((const struct conf_addrs *)field)->count;
+	case VALUE_ADDRS:
+	case VALUE_IPS: return ((const struct conf_addrs *)field)->count;
+	case VALUE_MEMBERS: return ((const struct conf_pool_servers *)field)->count;
 	case VALUE_URLS: return ((const struct conf_upstreams *)field)->count;
 	default: return ((const struct conf_names *)field)->count;
 	}
@@ -327,6 +445,14 @@ static bool store_string(struct slice text, bool ok, const char **field, struct 
 	if (ok)
 		*field = need(arena_dup(a, text));
 	return ok;
+}
+
+static bool is_word(struct slice text)
+{
+	for (size_t i = 0; i < text.len; i++)
+		if (!isalnum((unsigned char)text.ptr[i]) && !strchr("_-.", text.ptr[i]))
+			return false;
+	return text.len > 0 && text.len <= 253;
 }
 
 static bool is_user(struct slice text)
@@ -433,7 +559,16 @@ bool value_store(const struct schema_key *k, struct slice text, void *section, s
 	case VALUE_HOSTS:
 	case VALUE_SERVERS:
 	case VALUE_URLS:
-	case VALUE_PATHS: return store_list(k, text, field, a, why);
+	case VALUE_PATHS:
+	case VALUE_MEMBERS:
+	case VALUE_IPS: return store_list(k, text, field, a, why);
+	case VALUE_VIA:
+		fail(why, "must be socks5://host:port or http://host:port, with user:password@ "
+			  "before the host where it wants them (bytes such as @ as %%40)");
+		return value_via(text, field, a);
+	case VALUE_WORD:
+		fail(why, "must be one word of letters, digits, '.', '_' and '-'");
+		return store_string(text, is_word(text), field, a);
 	case VALUE_URL:
 		fail(why,
 		     "must be https://host or https://host:port, without path, user or password");

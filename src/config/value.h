@@ -12,7 +12,8 @@ enum { VALUE_WHY_MAX = 512, VALUE_LIST_MAX = 256 };
 static inline bool value_is_list(enum value_type type)
 {
 	return type == VALUE_ADDRS || type == VALUE_HOSTS || type == VALUE_SERVERS ||
-	       type == VALUE_URLS || type == VALUE_PATHS;
+	       type == VALUE_URLS || type == VALUE_PATHS || type == VALUE_MEMBERS ||
+	       type == VALUE_IPS;
 }
 
 /*
@@ -28,6 +29,13 @@ const char *value_host(struct slice text, struct arena *a);
 const char *value_registry(struct slice text, struct arena *a);
 /* Appends a string that belongs to <a>, unless the list has it. */
 void value_add_name(struct conf_names *names, const char *name, struct arena *a);
+/* "host:port", "[v6]:port" and without a port; *port is left then.  NULL: neither. */
+const char *value_place(struct slice text, uint16_t *port, struct arena *a) must_check;
+/* Appends "host[:port]", or gives the last one its "weight=n". */
+bool value_add_member(struct conf_pool_servers *list, struct slice item,
+		      struct arena *a) must_check;
+bool value_add_ip(struct conf_addrs *list, struct slice item, struct arena *a) must_check;
+bool value_via(struct slice text, struct conf_via *out, struct arena *a) must_check;
 /* false: not http[s]://host[:port]. */
 bool value_url(struct slice text, struct conf_upstream *out, struct arena *a) must_check;
 /* Appends one of those; false: it is none, or the list has it. */

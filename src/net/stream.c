@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "base/err.h"
@@ -50,6 +51,7 @@ static void check(const struct stream *s)
 		assert(!s->hs);
 		break;
 	case STREAM_CONNECTING: assert(s->client); break;
+	case STREAM_TUNNEL: assert(s->via || s->err); break;
 	case STREAM_HELLO:
 		assert(!s->client);
 		assert(!s->hs);
@@ -93,19 +95,58 @@ void stream_accept(struct stream *s, int fd, const struct addr *peer, struct tls
 	wake(s);
 }
 
-static int socket_open(const struct addr *to)
+/* A kernel that refuses one of these is no reason to go without the registry. */
+static void socket_tune(int fd, const struct stream_dial *d)
+{
+	int snd = (int)d->sndbuf_bytes, rcv = (int)d->rcvbuf_bytes;
+	const char *key = NULL;
+
+	if (d->congestion && setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, d->congestion,
+					(socklen_t)strlen(d->congestion)) < 0)
+		key = "congestion";
+	else if (snd && setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &snd, sizeof(snd)) < 0)
+		key = "sndbuf";
+	else if (rcv && setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &rcv, sizeof(rcv)) < 0)
+		key = "rcvbuf";
+	if (key && !*d->warned) {
+		log_warn("pool %s refused by the kernel: %s; its default is used", key,
+			 err_text(-errno));
+		*d->warned = true;
+	}
+}
+
+static int socket_bind(int fd, const struct addr *from)
+{
+	int on = 1;
+
+	/* The port only when the peer is known: or all would be used up by a few thousands. */
+	(void)setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on));
+	return bind(fd, &from->sa, from->len) < 0 ? -errno : 0;
+}
+
+static int socket_open(const struct addr *to, const struct stream_dial *dial)
 {
 	int fd = socket(to->sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	int on = 1;
+	int on = 1, err;
+	char text[ADDR_TEXT_MAX];
 
 	if (fd < 0)
 		return -errno;
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-	return fd;
+	if (!dial)
+		return fd;
+	socket_tune(fd, dial);
+	err = dial->bind ? socket_bind(fd, dial->bind) : 0;
+	if (err == 0)
+		return fd;
+	addr_format_ip(dial->bind, text);
+	log_limited(LOG_WARN, "pool bind=%s refused by the kernel: %s", text, err_text(err));
+	close(fd);
+	return err;
 }
 
 void stream_connect(struct stream *s, const struct addr *to, struct tls_client *tls,
-		    const char *host)
+		    const char *host, const struct stream_dial *dial)
 {
 	assert(s->state == STREAM_IDLE);
 	s->client = true;
@@ -121,11 +162,90 @@ void stream_connect(struct stream *s, const struct addr *to, struct tls_client *
 			return;
 		}
 	}
-	s->fd = socket_open(to);
+	if (dial && dial->via.kind != VIA_NONE) {
+		s->via = malloc(sizeof(*s->via));
+		if (!s->via) {
+			stream_fail(s, -ENOMEM);
+			return;
+		}
+		via_init(s->via, &dial->via);
+	}
+	s->fd = socket_open(to, dial);
 	if (s->fd < 0)
 		stream_fail(s, s->fd);
 	else
 		loop_connect(s->net->loop, &s->tx_op, s->fd, &s->peer.sa, s->peer.len);
+}
+
+/* ---- an outgoing proxy ---- */
+
+static void tunnel_end(struct stream *s)
+{
+	if (s->via)
+		via_fini(s->via);
+	free(s->via);
+	s->via = NULL;
+}
+
+static void cold tunnel_failed(struct stream *s, const char *why)
+{
+	char peer[ADDR_TEXT_MAX];
+
+	addr_format(&s->peer, peer);
+	log_limited(LOG_WARN, "via proxy=%s target=%s failed: %s", peer,
+		    LOG_Q(slice_of(s->via->to->host)), why);
+	tunnel_end(s);
+	stream_rx_drop(s);
+	stream_fail(s, ERR_VIA);
+}
+
+/* What it said is taken, and answered, as far as that goes. */
+static void tunnel_step(struct stream *s)
+{
+	size_t n;
+
+	do {
+		n = via_feed(s->via, buf_data(&s->raw));
+		if (n)
+			buf_take(&s->raw, n);
+		if (s->via->state == VIA_FAILED) {
+			tunnel_failed(s, via_why(s->via));
+			return;
+		}
+		stream_tx_offer(s, via_out(s->via), false);
+		if (s->err) {
+			tunnel_failed(s, err_text(s->err));
+			return;
+		}
+	} while (n > 0 && s->via->state != VIA_OPEN && stream_tx_idle(s));
+	if (s->via->state == VIA_OPEN) {
+		tunnel_end(s);
+		enter(s, s->tls ? STREAM_HANDSHAKE : STREAM_OPEN);
+		return;
+	}
+	if (!stream_tx_idle(s))
+		return;
+	stream_rx_trim(s);
+	if (s->raw.mem)
+		buf_compact(&s->raw);
+	if (s->rx_eof)
+		tunnel_failed(s, "it closed the connection");
+	else
+		stream_rx_arm(s);
+}
+
+/* Connected: to the proxy, or to the target itself. */
+static void tunnel_begin(struct stream *s)
+{
+	if (!s->via) {
+		enter(s, s->tls ? STREAM_HANDSHAKE : STREAM_OPEN);
+		return;
+	}
+	enter(s, STREAM_TUNNEL);
+	if (s->via->state == VIA_FAILED)
+		tunnel_failed(s, via_why(s->via));
+	else
+		stream_tx_offer(s, via_out(s->via), false);
 }
 
 static void tx_done(struct op *op, int res)
@@ -134,7 +254,7 @@ static void tx_done(struct op *op, int res)
 
 	stream_tx_ended(s, res);
 	if (s->state == STREAM_CONNECTING && !s->err)
-		enter(s, s->tls ? STREAM_HANDSHAKE : STREAM_OPEN);
+		tunnel_begin(s);
 	stream_advance(s);
 }
 
@@ -360,6 +480,7 @@ void stream_close(struct stream *s, bool graceful)
 		stat_inc(s->net->stats, STAT_HANDSHAKES_FAILED);
 	handshake_free(s->hs);
 	s->hs = NULL;
+	tunnel_end(s);
 	stream_rx_drop(s);
 	if (!graceful || s->err || s->state != STREAM_OPEN)
 		drop_tx(s);
@@ -372,6 +493,8 @@ void stream_advance(struct stream *s)
 {
 	if (s->state == STREAM_HELLO && !s->err)
 		hello_step(s);
+	if (s->state == STREAM_TUNNEL && !s->err && stream_tx_idle(s))
+		tunnel_step(s);
 	if (s->state == STREAM_HANDSHAKE && !s->err && stream_tx_idle(s))
 		handshake_step(s);
 	if (s->state == STREAM_CLOSING)

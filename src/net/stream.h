@@ -30,10 +30,12 @@
 #include "net/post.h"
 #include "net/record.h"
 #include "net/tls.h"
+#include "net/via.h"
 
 enum stream_state {
 	STREAM_IDLE,       /* no socket */
 	STREAM_CONNECTING, /* connect in flight */
+	STREAM_TUNNEL,     /* client: an outgoing proxy is asked for the way */
 	STREAM_HELLO,      /* server: the ClientHello is being read */
 	STREAM_HANDSHAKE,  /* wolfSSL works */
 	STREAM_OPEN,
@@ -42,6 +44,17 @@ enum stream_state {
 };
 
 struct handshake;
+
+/* How a client's socket is made; borrowed until CLOSED. */
+struct stream_dial {
+	const struct addr *bind; /* of the same family; NULL: the kernel chooses */
+	const char *congestion;  /* NULL, 0, 0: the kernel's */
+	unsigned sndbuf_bytes;
+	unsigned rcvbuf_bytes;
+	bool *warned; /* that one of the last three was refused: said once */
+	/* Of an outgoing proxy, which <to> is then the address of; kind VIA_NONE: there is none. */
+	struct via_target via;
+};
 
 struct stream {
 	struct net *net;
@@ -79,6 +92,7 @@ struct stream {
 	bool linger_over;      /* drained enough */
 	unsigned linger_bytes;
 	struct handshake *hs; /* during the handshake only */
+	struct via *via;      /* during STREAM_TUNNEL only */
 	const struct tls_server *tls_server;
 	uint64_t rx_bytes; /* payload given to the owner, payload accepted from it */
 	uint64_t tx_bytes;
@@ -94,10 +108,10 @@ void stream_accept(struct stream *s, int fd, const struct addr *peer, struct tls
 
 /*
  * tls NULL: plain.  <host> (copied) is sent as SNI, unless a literal, and verified.  Limits in
- * time are the owner's.
+ * time are the owner's.  <dial>: NULL: nothing special.
  */
 void stream_connect(struct stream *s, const struct addr *to, struct tls_client *tls,
-		    const char *host);
+		    const char *host, const struct stream_dial *dial);
 
 static inline bool stream_is_open(const struct stream *s)
 {

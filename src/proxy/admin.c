@@ -5,9 +5,10 @@
 
 #include "base/buf.h"
 #include "base/version.h"
+#include "proxy/uppool.h"
 
 /* HELP, TYPE and value of one metric take less. */
-enum { METRIC_BYTES_MAX = 512, METRICS_MORE = 5 };
+enum { METRIC_BYTES_MAX = 512, METRICS_MORE = 5, MEMBER_LINES = 3 * (UPPOOL_ROWS_MAX + 1) };
 
 static void put(struct buf *out, const struct stat_info *i, const char *labels, uint64_t value)
 {
@@ -67,7 +68,7 @@ static void put_gauges(struct buf *out, const struct cache_totals *t, struct are
 
 char *admin_metrics(struct proxy *p, struct arena *a)
 {
-	const size_t cap = (STAT_COUNT + METRICS_MORE) * (size_t)METRIC_BYTES_MAX;
+	const size_t cap = (STAT_COUNT + METRICS_MORE + MEMBER_LINES) * (size_t)METRIC_BYTES_MAX;
 	char *mem = arena_alloc(a, cap);
 	struct cache_totals totals;
 	struct buf out;
@@ -79,5 +80,6 @@ char *admin_metrics(struct proxy *p, struct arena *a)
 	for (unsigned id = 0; id < STAT_COUNT; id++)
 		put(&out, &stat_infos[id], "", sum(p->shared, id) + of_cache(&totals, id));
 	put_gauges(&out, &totals, a);
+	uppool_metrics(p, &out);
 	return mem;
 }

@@ -35,8 +35,10 @@ void fetch_fail(struct fetch *f, int err)
 		  f->o.mirror->conf->name, f->up->conf->host, LOG_Q(slice_of(f->o.target)),
 		  f->state, err_text(err));
 	loop_timer_clear(f->proxy->loop, &f->timer);
-	if (f->conn)
+	if (f->conn) {
+		upconn_report(f->conn, err == -ETIMEDOUT ? UPCONN_TIMEOUT : UPCONN_5XX);
 		upconn_put(f->conn, false);
+	}
 	f->conn = NULL;
 	if (!has_head) {
 		fetch_refused(f, &why);
@@ -97,6 +99,7 @@ static enum step fetch_connect(struct fetch *f)
 			return STEP_WAIT;
 		}
 	}
+	f->conn = upconn_better(f->conn);
 	if (f->conn->err) {
 		fetch_fail(f, f->conn->err);
 		return STEP_WAIT;
@@ -109,7 +112,7 @@ static enum step fetch_connect(struct fetch *f)
 	}
 	f->state = FETCH_SEND;
 	stat_inc(&f->proxy->stats, STAT_UP_REQUESTS);
-	fetch_arm(f, f->o.mirror->conf->first_byte_timeout_ms);
+	fetch_arm(f, upconn_first_byte_ms(f->conn));
 	return STEP_MORE;
 }
 
@@ -137,7 +140,7 @@ static enum step fetch_send(struct fetch *f)
 	while (f->request_sent < f->request_len) {
 		struct slice rest = { f->request + f->request_sent,
 				      f->request_len - f->request_sent };
-		int n = stream_send(&f->conn->stream, rest, false);
+		int n = stream_send(f->conn->stream, rest, false);
 
 		if (n < 0)
 			return fetch_broken(f, n);
@@ -200,6 +203,7 @@ static enum step fetch_judge(struct fetch *f)
 {
 	int status = f->msg.status;
 
+	upconn_report(f->conn, status >= 500 ? UPCONN_5XX : UPCONN_OK);
 	if (is_redirect(status) && !f->probing) {
 		int err = fetch_redirect(f);
 
@@ -253,7 +257,7 @@ static enum step fetch_head(struct fetch *f)
 		case H1_MORE: break;
 		}
 		buf_compact(in);
-		n = stream_pull(&f->conn->stream, in);
+		n = stream_pull(f->conn->stream, in);
 		if (n < 0)
 			return fetch_broken(f, n);
 		if (n == 0)
@@ -316,7 +320,7 @@ static enum step fetch_drain(struct fetch *f)
 		if (r != H1_MORE || f->drained >= FETCH_DRAIN_MAX)
 			break;
 		buf_compact(in);
-		n = stream_pull(&f->conn->stream, in);
+		n = stream_pull(f->conn->stream, in);
 		if (n == 0)
 			return STEP_WAIT;
 		if (n < 0)

@@ -40,7 +40,7 @@ static int fetch_pull_framed(struct fetch *f, struct buf *into)
 /* A body of known length (or up to the close) goes straight to where the owner wants it. */
 static int fetch_pull_direct(struct fetch *f, struct buf *into)
 {
-	int n = stream_pull(&f->conn->stream, into);
+	int n = stream_pull(f->conn->stream, into);
 
 	if (n <= 0 || f->body.kind == BODY_UNTIL_CLOSE)
 		return n;
@@ -72,7 +72,7 @@ static int fetch_pull_some(struct fetch *f, struct buf *into)
 				return n;
 		}
 		buf_compact(in);
-		n = stream_pull(&f->conn->stream, in);
+		n = stream_pull(f->conn->stream, in);
 		if (n <= 0)
 			return n;
 	}
@@ -97,7 +97,7 @@ int fetch_pull(struct fetch *f, struct buf *into)
 	}
 	if (n == 0) {
 		if (!timer_armed(&f->timer))
-			fetch_arm(f, f->o.mirror->conf->idle_timeout_ms);
+			fetch_arm(f, upconn_idle_ms(f->conn));
 		return 0;
 	}
 	/* Only a clean end of the stream ends a body that has no other end. */
@@ -105,7 +105,7 @@ int fetch_pull(struct fetch *f, struct buf *into)
 		f->over = true;
 	else if (n == ERR_EOF && f->body.kind == BODY_LENGTH && f->body.left > 0)
 		n = ERR_SHORT;
-	else if (n == ERR_EOF && f->body.kind == BODY_CHUNKED && f->conn->stream.err)
+	else if (n == ERR_EOF && f->body.kind == BODY_CHUNKED && f->conn->stream->err)
 		n = ERR_SHORT;
 	if (n == ERR_EOF)
 		fetch_body_done(f);

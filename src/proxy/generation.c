@@ -9,6 +9,7 @@
 #include "proxy/tagcheck.h"
 #include "proxy/token.h"
 #include "proxy/upconn.h"
+#include "proxy/uppool.h"
 
 enum { LOOK_MS = 1000 };
 
@@ -42,6 +43,7 @@ struct generation *generation_new(struct setup *s)
 	if (!g)
 		return NULL;
 	list_init(&g->node);
+	list_init(&g->uppools);
 	g->mirrors = calloc(c->mirrors_count + 1, sizeof(*g->mirrors));
 	if (!g->mirrors) {
 		free(g);
@@ -51,6 +53,7 @@ struct generation *generation_new(struct setup *s)
 	g->mirrors_count = c->mirrors_count;
 	for (unsigned i = 0; i < c->mirrors_count; i++) {
 		g->mirrors[i].conf = &c->mirrors[i];
+		g->mirrors[i].generation = g;
 		g->mirrors[i].tls = s->mirror_tls[i];
 		g->mirrors[i].name = slice_of(c->mirrors[i].name);
 		if (!mirror_upstreams(&g->mirrors[i])) {
@@ -66,6 +69,7 @@ void generation_free(struct generation *g)
 	for (unsigned i = 0; i < g->mirrors_count; i++)
 		mirror_fini(&g->mirrors[i]);
 	list_remove(&g->node);
+	uppools_free(&g->uppools);
 	free(g->mirrors);
 	setup_unref(g->setup);
 	free(g);
@@ -122,7 +126,9 @@ void generation_enter(struct proxy *p, struct generation *g)
 {
 	struct generation *old = p->generation;
 
+	pthread_mutex_lock(&p->uppools_lock); /* /metrics looks at it from another worker */
 	p->generation = g;
+	pthread_mutex_unlock(&p->uppools_lock);
 	p->config = g->setup->config;
 	p->mirrors = g->mirrors;
 	if (!old) {

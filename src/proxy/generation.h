@@ -33,6 +33,7 @@ struct upstream {
 /* What one [mirror] is to one worker. */
 struct mirror {
 	const struct conf_mirror *conf;
+	struct generation *generation;
 	struct tls_client *tls; /* trust roots */
 	struct slice name;
 	struct upstream *ups; /* in the order in which they are asked */
@@ -58,7 +59,8 @@ struct generation {
 	struct setup *setup;
 	struct mirror *mirrors; /* in the order of the configuration */
 	unsigned mirrors_count;
-	uint64_t ended_ms; /* when the next one came */
+	struct list uppools; /* what is known of the hosts that they dial */
+	uint64_t ended_ms;   /* when the next one came */
 };
 
 /* Takes a reference on <s>.  NULL: no memory. */

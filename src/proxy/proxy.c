@@ -80,6 +80,7 @@ int proxy_init(struct proxy *p, struct shared *shared, const struct proxy_listen
 
 	memset(p, 0, sizeof(*p));
 	p->shared = shared;
+	pthread_mutex_init(&p->uppools_lock, NULL);
 	list_init(&p->generations_old);
 	*why = "no memory for a worker";
 	first = generation_new(shared->setup);
@@ -104,7 +105,7 @@ int proxy_init(struct proxy *p, struct shared *shared, const struct proxy_listen
 	if (err)
 		return err;
 	*why = "the worker's buffers, resolver or log could not be made";
-	err = net_init(&p->net, p->loop, &p->stats, p->clients_max + UPCONNS_MAX);
+	err = net_init(&p->net, p->loop, &p->stats, p->clients_max + UPCONNS_MAX * ATTEMPTS_MAX);
 	if (!err)
 		err = proxy_resolver(p);
 	if (!err)

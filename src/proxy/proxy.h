@@ -9,6 +9,7 @@
  */
 #pragma once
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -32,6 +33,7 @@ enum {
 	 */
 	UPCONNS_MAX = 1024,
 	UPCONNS_IDLE_MAX = 64,
+	ATTEMPTS_MAX = 3, /* members that one of them dials at once */
 	/* Fills of one worker: 1,000 distinct cold blobs at once are a cluster starting up. */
 	PULLS_MAX = 1024,
 	TOKENS_MAX = 4096,
@@ -74,6 +76,7 @@ struct proxy {
 	struct resolver *resolver;
 	struct cache *cache;
 	struct access_log access;
+	pthread_mutex_t uppools_lock; /* of generation->uppools: see uppool.h */
 	struct list generations_old;
 	struct timer generations_timer;
 	struct generation *generation_next; /* by reload_mail */

@@ -431,6 +431,59 @@ TEST(the_dump_is_read_back_the_same)
 	config_unref(c);
 }
 
+TEST(pools_are_found_by_name_and_by_host)
+{
+	struct config *c = parse(LEAST "pool = corp\n[mirror x.y]\nupstream = https://up.x.y\n"
+				       "[pool corp]\nvia = socks5://me:p%4055@10.0.0.1:1080\n"
+				       "[pool up.x.y]\nservers = a.b:1 weight=3 [::1]\n"
+				       "bind = 127.0.0.1 ::1\n");
+	static char dump[8192];
+	bool servers;
+	struct buf b;
+
+	require(c);
+	require(c->pools_count == 2);
+	check(c->mirrors[0].pool == &c->pools[0]);
+	check(c->mirrors[1].pool == &c->pools[1]);
+	check_str(c->pools[0].via.user, "me");
+	check_str(c->pools[0].via.password, "p@55");
+	check_eq(c->pools[1].servers.count, 2);
+	check_eq(c->pools[1].servers.v[0].weight, 3);
+	check_str(c->pools[1].servers.v[1].host, "::1");
+	check_eq(c->pools[1].bind.count, 2);
+	check(config_pool(c, &c->mirrors[1], SLICE("up.x.y"), &servers) == &c->pools[1]);
+	check(servers);
+	check(config_pool(c, &c->mirrors[1], SLICE("cdn.x.y"), &servers) == &c->pools[1]);
+	check(!servers);
+	check(config_pool(c, &c->mirrors[0], SLICE("up.x.y"), &servers) == &c->pools[1]);
+	buf_init(&b, dump, sizeof(dump) - 1);
+	check(config_dump(c, &b));
+	check(!strstr(dump, "p@55") && !strstr(dump, "p%40") && !strstr(dump, "me:"));
+	check(strstr(dump, "via = socks5://(hidden)@10.0.0.1:1080\n") != NULL);
+	config_unref(c);
+}
+
+TEST(mistakes_in_pools)
+{
+	static const char *const bad[] = {
+		"servers = a.b weight=0",   "servers = weight=2",
+		"servers = a.b:99999",      "via = socks4://a.b:1",
+		"via = http://a.b",         "via = http://s3cret@a.b:1",
+		"via = http://u:s3%zz@a:1", "bind = a.b",
+		"congestion = b b",         "max_conns = 0",
+		"balance = best",           "via = http://a:1\nservers = b",
+	};
+
+	for (unsigned i = 0; i < countof(bad); i++) {
+		char text[400];
+
+		snprintf(text, sizeof(text), LEAST "[pool p]\n%s\n", bad[i]);
+		check(!parse(text));
+		check(errs.errors.count >= 1);
+		check(!strstr(errs.errors.text[0], "s3"));
+	}
+}
+
 TEST(references_keep_it)
 {
 	struct config *c = parse(LEAST);

@@ -201,5 +201,5 @@ TEST(guesses_are_near_and_never_wild)
 	check_str(schema_guess_key(SECTION_MIRROR, SLICE("xy")), NULL);
 	check_str(schema_guess_key(SECTION_SERVER, SLICE("")), NULL);
 	check_str(schema_guess_section(SLICE("mirrors")), "mirror");
-	check_str(schema_guess_section(SLICE("pool")), NULL);
+	check_str(schema_guess_section(SLICE("volume")), NULL);
 }

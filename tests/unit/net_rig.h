@@ -289,7 +289,7 @@ static struct end *dial(struct rig *r, uint16_t port, const char *host)
 
 	check_eq(addr_parse(SLICE("127.0.0.1:1"), &to), 0);
 	to.in.sin_port = htons(port);
-	stream_connect(&e->s, &to, r->tc, host);
+	stream_connect(&e->s, &to, r->tc, host, NULL);
 	return e;
 }
 

@@ -1,0 +1,341 @@
+"""Pools: several servers for an upstream, those that are down, outgoing proxies, sockets."""
+import socket
+import struct
+import subprocess
+import threading
+
+import pytest
+
+from rig import httpd, images
+from rig.proc import wait_for
+from rig.wire import ACCEPT
+
+NAME = "registry.test"
+
+
+class Listener:
+    """A socket that takes connections and says nothing, or does what `serve` says of each."""
+    def __init__(self, address, port=0, serve=None):
+        self.sock = socket.socket()
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.sock.bind((address, port))
+        self.sock.listen(64)
+        self.host = "%s:%d" % self.sock.getsockname()
+        self.seen, self.open, self.serve = [], [], serve
+        threading.Thread(target=self.run, daemon=True).start()
+
+    def run(self):
+        while True:
+            try:
+                c, peer = self.sock.accept()
+            except OSError:
+                return
+            self.open.append(c)
+            self.seen.append(peer)
+            if self.serve:
+                threading.Thread(target=self.serve, args=(c, self), daemon=True).start()
+
+    def stop(self):
+        for s in [self.sock, *self.open]:
+            s.close()
+
+
+@pytest.fixture
+def listen():
+    running = []
+
+    def begin(*args, **kw):
+        running.append(Listener(*args, **kw))
+        return running[-1]
+    yield begin
+    for x in running:
+        x.stop()
+
+
+@pytest.fixture
+def fronts(rig):
+    """Two more fronts before the same registry: .2 is not taken by others at this port."""
+    running = [rig.another_front(f"127.0.0.{n}").start() for n in (21, 22)]
+    yield running
+    for f in running:
+        f.stop()
+
+
+@pytest.fixture
+def pooled(start, rig):
+    """pooled(servers, **keys): docker.io is registry.test, where these servers are."""
+    def begin(servers=None, mirror=None, **keys):
+        keys = {**({"servers": servers} if servers else {}), **keys}
+        return start({f"pool {NAME}": keys, "server": {"workers": 1},
+                      "resolver": {"nameservers": rig.dns.host, "family": "v4"},
+                      "mirror docker.io": {"upstream": f"https://{NAME}:{rig.front.port}",
+                                           "connect_timeout": "5s", **(mirror or {})}})
+    return begin
+
+
+@pytest.fixture
+def ask(wire):
+    def get(to, path, **kw):
+        w = wire(to)
+        w.sock.settimeout(60)
+        return w.ask("GET", "/v2/docker.io/" + path, *ACCEPT, **kw)
+    return get
+
+
+def tags(ask, to, image, times):
+    """Requests that are never answered from the cache."""
+    return [ask(to, f"{image.repo}/tags/list").status for _ in range(times)]
+
+
+def lists(server):
+    return sum("/tags/list" in r.target for r in server.log)
+
+
+def closed_port():
+    s = socket.socket()
+    s.bind(("127.0.0.1", 0))
+    port = s.getsockname()[1]
+    s.close()
+    return port
+
+
+def test_servers_by_weight(pooled, fronts, ask, fresh):
+    """Requests go to the servers by weight; Host stays the upstream's own name."""
+    s = pooled([fronts[0].host, "weight=3", fronts[1].host])
+    assert tags(ask, s, fresh, 1) == [200]              # (and a 401 before)
+    for f in fronts:
+        f.log.clear()
+    assert tags(ask, s, fresh, 16) == [200] * 16
+    assert lists(fronts[0]) == 12 and lists(fronts[1]) == 4
+    assert {r.get("Host").partition(":")[0] for r in fronts[0].log + fronts[1].log} == {NAME}
+
+
+def test_server_that_refuses(pooled, fronts, ask, fresh):
+    """Every pull succeeds though one server refuses; it is left out, and the metrics say so."""
+    dead = f"127.0.0.23:{closed_port()}"
+    s = pooled([dead, fronts[0].host, fronts[1].host])
+    assert tags(ask, s, fresh, 8) == [200] * 8
+    m = s.admin("/metrics")[1]
+    line = next(x for x in m.splitlines()
+                if x.startswith("sluice_upstream_member_ejections_total") and dead in x)
+    assert int(line.split()[-1]) >= 1
+
+
+def test_server_that_hangs(pooled, fronts, listen, ask, fresh):
+    """One that accepts and says nothing costs the first request a moment, the next ones nothing."""
+    dead = listen("127.0.0.24")
+    s = pooled([dead.host, fronts[0].host])
+    assert tags(ask, s, fresh, 6) == [200] * 6
+    first = len(dead.seen)
+    assert 1 <= first <= 3
+
+
+def test_addresses_of_a_name(start, rig, ask, fresh, fronts):
+    """Without a [pool], the addresses of a name are one: the dead one is passed over."""
+    rig.dns.names[NAME] = ["127.0.0.29", "127.0.0.1"]
+    try:
+        s = start({"resolver": {"nameservers": rig.dns.host, "family": "v4"},
+                   "mirror docker.io": {"upstream": f"https://{NAME}:{rig.front.port}"}})
+        assert tags(ask, s, fresh, 4) == [200] * 4
+    finally:
+        rig.dns.names[NAME] = ["127.0.0.1"]
+
+
+def test_5xx_moves_to_another(pooled, fronts, ask, fresh):
+    """A server that answers 503 three times is left out."""
+    s = pooled(fronts[0].host + " " + fronts[1].host)
+    with fronts[0].fault(httpd.status(503), "/tags/list") as f:
+        tags(ask, s, fresh, 12)
+        assert 3 <= f.hits <= 5
+    assert lists(fronts[1]) >= 7
+
+
+def test_all_down_serves_what_is_cached(pooled, rig, ask, fresh):
+    """Servers and name servers are down at the start: cached content is served all the same."""
+    s = pooled(rig.front.host)
+    assert ask(s, f"{fresh.repo}/blobs/{fresh.layers[0]}").status == 200
+    s.stop()
+    rig.dns.dead = True
+    s.config[f"pool {NAME}"]["servers"] = f"127.0.0.25:{closed_port()} gone.test:1"
+    s.start()
+    assert ask(s, f"{fresh.repo}/blobs/{fresh.layers[0]}").status == 200
+    assert ask(s, f"{fresh.repo}/tags/list").status in (502, 504)
+
+
+def test_dns_fails_after_an_answer(pooled, rig, ask, fresh):
+    """Name servers that fall silent take no upstream with them."""
+    s = pooled(keepalive=0)
+    assert tags(ask, s, fresh, 1) == [200]
+    rig.dns.dead = True
+    before = len(rig.dns.log)
+    wait_for(lambda: tags(ask, s, fresh, 1) == [200] and len(rig.dns.log) > before, 30,
+             "a question in vain, and an answer", 0.5)
+    assert tags(ask, s, fresh, 3) == [200] * 3
+
+
+def test_private_literal_needs_no_more(pooled, rig, ask, fresh):
+    """An address that stands in servers is what the configuration names; redirects are not."""
+    s = pooled(rig.front.host, mirror={"private": "no"})
+    rig.front.names = {rig.auth.host: rig.front.host}
+    r = ask(s, f"{fresh.repo}/tags/list")
+    assert rig.front.log and r.status in (401, 502)     # the realm's address is private
+    assert not rig.auth.log
+
+
+# Outgoing proxies.
+
+def splice(a, b):
+    try:
+        while data := a.recv(65536):
+            b.sendall(data)
+        b.shutdown(socket.SHUT_WR)
+    except OSError:
+        pass
+
+
+def both_ways(a, b):
+    t = threading.Thread(target=splice, args=(a, b), daemon=True)
+    t.start()
+    splice(b, a)
+    t.join(30)
+    a.close()
+    b.close()
+
+
+def take(c, n):
+    out = b""
+    while len(out) < n:
+        more = c.recv(n - len(out))
+        if not more:
+            raise OSError("closed")
+        out += more
+    return out
+
+
+HOSTS = {NAME: "127.0.0.1", "auth.test": "127.0.0.2", "cdn.test": "127.0.0.3"}
+
+
+def socks5(c, proxy):
+    try:
+        _, n = take(c, 2)
+        methods = take(c, n)
+        if 2 not in methods:
+            return c.sendall(b"\5\xff")
+        c.sendall(b"\5\2")
+        _, n = take(c, 2)
+        user = take(c, n)
+        secret = take(c, take(c, 1)[0])
+        c.sendall(b"\1" + bytes([(user, secret) != (b"me", b"s3:cr@t")]))
+        _, _, _, kind = take(c, 4)
+        host = take(c, take(c, 1)[0]).decode() if kind == 3 else socket.inet_ntoa(take(c, 4))
+        port, = struct.unpack("!H", take(c, 2))
+        proxy.asked.append(host)
+        if host not in HOSTS and kind == 3:
+            return c.sendall(b"\5\4\0\1\0\0\0\0\0\0")
+        up = socket.create_connection((HOSTS.get(host, host), port))
+        c.sendall(b"\5\0\0\1\0\0\0\0\0\0")
+        both_ways(c, up)
+    except OSError:
+        c.close()
+
+
+def connect(c, proxy):
+    try:
+        head = b""
+        while b"\r\n\r\n" not in head:
+            head += take(c, 1)
+        first, *fields = head.decode().split("\r\n")
+        host, _, port = first.split()[1].rpartition(":")
+        proxy.asked.append(host)
+        if "Proxy-Authorization: Basic bWU6czM6Y3JAdA==" not in fields:
+            return c.sendall(b"HTTP/1.1 407 Who are you\r\nContent-Length: 0\r\n\r\n")
+        up = socket.create_connection((HOSTS.get(host, host), int(port)))
+        c.sendall(b"HTTP/1.1 200 Established\r\n\r\n")
+        both_ways(c, up)
+    except OSError:
+        c.close()
+
+
+@pytest.mark.parametrize("scheme,serve", [("socks5", socks5), ("http", connect)])
+def test_via(pooled, listen, rig, ask, fresh, scheme, serve):
+    """Registry, token server and CDN are reached through the proxy, by names never asked of DNS."""
+    proxy = listen("127.0.0.26", serve=serve)
+    proxy.asked = []
+    rig.dns.log.clear()
+    rig.front.names = {rig.auth.host: f"auth.test:{rig.auth.port}",
+                       rig.cdn.host: f"cdn.test:{rig.cdn.port}"}
+    s = pooled(via=f"{scheme}://me:s3:cr%40t@{proxy.host}", mirror={"private": "no"})
+    a = ask(s, f"{fresh.repo}/blobs/{fresh.layers[0]}")
+    assert a.status == 200 and images.digest_of(a.body) == fresh.layers[0]
+    assert set(proxy.asked) == set(HOSTS)
+    assert not rig.dns.log
+    assert "s3:cr" not in s.tail(1000) and "s3%3" not in s.tail(1000)
+
+
+@pytest.mark.parametrize("scheme,serve", [("socks5", socks5), ("http", connect)])
+def test_via_refuses(pooled, listen, ask, fresh, scheme, serve):
+    """A wrong password is a clear line in the log, without it, and a 502."""
+    proxy = listen("127.0.0.26", serve=serve)
+    proxy.asked = []
+    s = pooled(via=f"{scheme}://me:wr0ng@{proxy.host}")
+    assert ask(s, f"{fresh.repo}/tags/list").status == 502
+    assert "refused user and password" in s.tail(1000)
+    assert "wr0ng" not in s.tail(1000)
+
+
+def test_via_checks_addresses(pooled, listen, rig, ask, fresh):
+    """The proxy is not asked for a private address that a redirect names."""
+    proxy = listen("127.0.0.26", serve=socks5)
+    proxy.asked = []
+    rig.front.names = {rig.auth.host: f"auth.test:{rig.auth.port}"}
+    s = pooled(via=f"socks5://me:s3:cr%40t@{proxy.host}", mirror={"private": "no"})
+    assert ask(s, f"{fresh.repo}/blobs/{fresh.layers[0]}").status in (502, 504)
+    assert "127.0.0.3" not in proxy.asked and NAME in proxy.asked
+
+
+# Sockets.
+
+def test_bind(pooled, rig, ask, fresh, listen):
+    """Connections come from the addresses of bind, in turn."""
+    def relay(c, _):
+        both_ways(c, socket.create_connection(("127.0.0.1", rig.front.port)))
+    front = listen("127.0.0.27", serve=relay)
+    s = pooled(front.host, bind="127.0.0.31 127.0.0.32", keepalive=0)
+    assert tags(ask, s, fresh, 4) == [200] * 4
+    assert {a for a, _ in front.seen} == {"127.0.0.31", "127.0.0.32"}
+
+
+def test_congestion(pooled, rig, listen, ask, fresh):
+    """The congestion control of bind's sockets is what the pool says; a wrong one is said once."""
+    known = open("/proc/sys/net/ipv4/tcp_available_congestion_control").read().split()
+    used = open("/proc/sys/net/ipv4/tcp_congestion_control").read().strip()
+    other = next((x for x in known if x != used), None)
+    if not other:
+        pytest.skip("the kernel knows one only")
+    silent = listen("127.0.0.28")
+    s = pooled(silent.host, congestion=other, sndbuf="64K", rcvbuf="64K")
+    t = threading.Thread(target=lambda: ask(s, f"{fresh.repo}/tags/list"), daemon=True)
+    t.start()
+
+    def seen():
+        out = subprocess.run(["ss", "-tniH", "dst", silent.host], capture_output=True, text=True)
+        return f" {other} " in out.stdout.replace("\t", " ") + " "
+    wait_for(seen, 5, f"{other} in ss -ti")
+    t.join(30)
+    s = pooled(rig.front.host, congestion="nonesuch", keepalive=0)
+    assert tags(ask, s, fresh, 3) == [200] * 3
+    assert s.tail(1000).count("congestion refused by the kernel") == 1
+
+
+def test_max_conns(pooled, rig, ask, fresh):
+    """One connection for many requests: they wait for it, and one that waits too long is told."""
+    s = pooled(rig.front.host, max_conns=1, queue_timeout="300ms")
+    rig.front.redirect = False
+    with rig.front.fault(httpd.slow_first_byte(), "/tags/list", times=1) as f:
+        t = threading.Thread(target=lambda: tags(ask, s, fresh, 1), daemon=True)
+        t.start()
+        assert f.held.wait(10)
+        assert ask(s, f"{fresh.repo}/tags/list").status in (502, 503, 504)
+        f.release()
+        t.join(30)
+    assert tags(ask, s, fresh, 3) == [200] * 3
