@@ -182,7 +182,8 @@ struct conf_mirror {
 	const struct conf_pool *pool; /* pool_name's, or that of an upstream's name; or NULL */
 	bool private;                 /* upstream, realm and redirects may be private addresses */
 	uint64_t tag_fresh_ms;
-	uint64_t stale_for_ms; /* while upstream fails */
+	uint64_t stale_for_ms;       /* while upstream fails */
+	uint64_t retry_after_max_ms; /* the longest rest after a 429 */
 	uint64_t connect_timeout_ms;
 	uint64_t first_byte_timeout_ms;
 	uint64_t idle_timeout_ms; /* a body of which no byte comes */

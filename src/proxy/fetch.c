@@ -204,6 +204,7 @@ static enum step fetch_judge(struct fetch *f)
 	int status = f->msg.status;
 
 	upconn_report(f->conn, status >= 500 ? UPCONN_5XX : UPCONN_OK);
+	fetch_count(f);
 	if (is_redirect(status) && !f->probing) {
 		int err = fetch_redirect(f);
 
@@ -216,8 +217,10 @@ static enum step fetch_judge(struct fetch *f)
 	if ((status == 401 || f->probing) && fetch_reauth(f))
 		return fetch_follow(f, FETCH_AUTH);
 	if (f->probing) {
-		fetch_fail(f, ERR_AUTH);
-		return STEP_WAIT;
+		/* Nothing to learn at /v2/: the 401 before it stands, unless nobody could say. */
+		if (status != 429 && status < 500)
+			f->msg.status = 401;
+		return fetch_follow(f, FETCH_REFUSED);
 	}
 	if (fetch_is_refusal(status))
 		return fetch_follow(f, FETCH_REFUSED);

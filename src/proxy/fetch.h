@@ -65,6 +65,8 @@ struct fetch {
 	int err;               /* FETCH_FAILED */
 	struct upstream *up;   /* that is asked, or that answered */
 	unsigned asked;        /* bits of those that were */
+	int account;           /* who we are to it, in its quotas; -1: not picked */
+	uint32_t tried;        /* bits of its accounts that did not do */
 	struct uri origin;     /* of <up> */
 	struct uri at;         /* where the request goes now */
 	bool auth_allowed;     /* at is still the origin */

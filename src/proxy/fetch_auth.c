@@ -19,16 +19,28 @@ static bool fetch_wants_token(const struct fetch *f)
 	       !f->up->basic;
 }
 
+/* The token server's 401, 403, 429 ... is the answer. */
+static void fetch_login_refused(struct fetch *f, struct blob_failure *why)
+{
+	if (why->status == 429)
+		fetch_limited(f, QUOTA_BLOB, why); /* without a token there are no blobs either */
+	if (why->status == 401 && f->token->basic)
+		fetch_aside(f);
+	fetch_refused(f, why);
+}
+
 enum step fetch_auth(struct fetch *f)
 {
 	struct blob_failure why;
 
+	if (!f->o.place && f->account < 0 && !fetch_pick(f))
+		return STEP_WAIT;
 	if (!fetch_wants_token(f)) {
 		f->state = FETCH_CONN;
 		return STEP_MORE;
 	}
 	if (!f->token) {
-		f->token = token_get(f->proxy, f->up, f->o.scope, f);
+		f->token = token_get(f->proxy, f->up, (unsigned)f->account, f->o.scope, f);
 		if (!f->token) {
 			fetch_fail(f, ERR_AUTH);
 			return STEP_WAIT;
@@ -38,11 +50,10 @@ enum step fetch_auth(struct fetch *f)
 	case TOKEN_ASKING: return STEP_WAIT;
 	case TOKEN_READY: f->state = FETCH_CONN; return STEP_MORE;
 	case TOKEN_FAILED:
-		/* The realm's own 401, 403, 429 ... is the answer; no body for the client. */
 		if (f->token->status >= 400) {
 			why = (struct blob_failure){ .status = f->token->status,
 						     .retry_after_s = f->token->retry_after_s };
-			fetch_refused(f, &why);
+			fetch_login_refused(f, &why);
 		} else {
 			fetch_fail(f, f->token->err);
 		}
@@ -54,7 +65,7 @@ enum step fetch_auth(struct fetch *f)
 /* NULL: none; the value is a secret. */
 const char *fetch_authorization(struct fetch *f)
 {
-	const struct conf_account *a = upstream_account(f->up);
+	const struct conf_account *a;
 
 	if (f->o.place)
 		return f->o.authorization;
@@ -62,6 +73,7 @@ const char *fetch_authorization(struct fetch *f)
 		return NULL;
 	if (f->token)
 		return arena_printf(&f->arena, "Bearer %s", f->token->value);
+	a = upstream_account(f->up, (unsigned)f->account);
 	if (f->up->basic && a)
 		return basic_credentials(&f->arena, slice_of(a->user), slice_of(a->password));
 	return NULL;
@@ -123,7 +135,8 @@ bool fetch_reauth(struct fetch *f)
 		return true;
 	}
 	f->probing = false;
-	if (c.scheme == CHALLENGE_BASIC && (!upstream_account(f->up) || f->up->basic))
+	if (c.scheme == CHALLENGE_BASIC &&
+	    (!upstream_account(f->up, (unsigned)f->account) || f->up->basic))
 		return false;
 	return upstream_learn(f->up, &c);
 }

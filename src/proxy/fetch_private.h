@@ -23,6 +23,14 @@ void fetch_drop_token(struct fetch *f, bool bad);
 
 /* fetch_order.c: which upstream is asked, and what is told when none has it. */
 void fetch_ask(struct fetch *f, struct upstream *up);
+/* Who we are to f->up.  False: nobody may ask it now; the fetch has gone on by itself. */
+bool fetch_pick(struct fetch *f) must_check;
+/* f->msg, from f->up itself, tells what is left of the quota. */
+void fetch_count(struct fetch *f);
+/* A 429 to our account: it rests; <why> is told how long. */
+void fetch_limited(struct fetch *f, enum quota_kind kind, struct blob_failure *why);
+/* Our account's login was refused. */
+void fetch_aside(struct fetch *f);
 bool fetch_is_refusal(int status);
 /* A piece of the body of the refusal that is being read. */
 void fetch_keep_words(struct fetch *f, struct slice piece);

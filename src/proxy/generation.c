@@ -13,7 +13,7 @@
 
 enum { LOOK_MS = 1000 };
 
-static bool mirror_upstreams(struct mirror *m)
+static bool mirror_upstreams(struct mirror *m, struct quotas **quotas)
 {
 	const struct conf_upstreams *c = &m->conf->upstreams;
 
@@ -22,7 +22,7 @@ static bool mirror_upstreams(struct mirror *m)
 		return false;
 	m->ups_count = c->count;
 	for (unsigned i = 0; i < c->count; i++)
-		m->ups[i] = (struct upstream){ .conf = &c->v[i], .mirror = m };
+		m->ups[i] = (struct upstream){ .conf = &c->v[i], .mirror = m, .quotas = quotas[i] };
 	return true;
 }
 
@@ -39,6 +39,7 @@ struct generation *generation_new(struct setup *s)
 {
 	struct generation *g = calloc(1, sizeof(*g));
 	const struct config *c = s->config;
+	struct quotas **quotas = s->quotas;
 
 	if (!g)
 		return NULL;
@@ -56,10 +57,11 @@ struct generation *generation_new(struct setup *s)
 		g->mirrors[i].generation = g;
 		g->mirrors[i].tls = s->mirror_tls[i];
 		g->mirrors[i].name = slice_of(c->mirrors[i].name);
-		if (!mirror_upstreams(&g->mirrors[i])) {
+		if (!mirror_upstreams(&g->mirrors[i], quotas)) {
 			generation_free(g);
 			return NULL;
 		}
+		quotas += g->mirrors[i].ups_count;
 	}
 	return g;
 }

@@ -14,6 +14,7 @@
 #include "base/list.h"
 #include "base/slice.h"
 #include "base/timer.h"
+#include "proxy/quota.h"
 #include "proxy/setup.h"
 
 struct proxy;
@@ -24,6 +25,7 @@ struct mirror;
 struct upstream {
 	const struct conf_upstream *conf;
 	struct mirror *mirror;
+	struct quotas *quotas; /* of our accounts there; the setup's, all workers' */
 	/* What its last challenge said, so that a new scope costs no 401. */
 	char *realm;
 	char *service;
@@ -45,13 +47,16 @@ static inline unsigned upstream_index(const struct upstream *up)
 	return (unsigned)(up - up->mirror->ups);
 }
 
-/* Who we are to it; NULL: nobody. */
-static inline const struct conf_account *upstream_account(const struct upstream *up)
+/* Who we are to it by that account of its quotas; NULL: nobody. */
+static inline const struct conf_account *upstream_account(const struct upstream *up,
+							  unsigned account)
 {
 	const struct conf_mirror *c = up->mirror->conf;
 
-	return c->accounts_count > 0 && c->credentials_up == upstream_index(up) ? &c->accounts[0]
-										: NULL;
+	if (c->accounts_count == 0 || c->credentials_up != upstream_index(up))
+		return NULL;
+	assert(account < c->accounts_count);
+	return &c->accounts[account];
 }
 
 struct generation {

@@ -43,8 +43,42 @@ static bool load_trust(struct setup *s, char *why, size_t why_len)
 	return true;
 }
 
+static unsigned upstreams_count(const struct config *c)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < c->mirrors_count; i++)
+		n += c->mirrors[i].upstreams.count;
+	return n;
+}
+
+/* Rests and quotas are not taken over by a reload: it costs one request to learn each again. */
+static bool make_quotas(struct setup *s)
+{
+	const struct config *c = s->config;
+	unsigned n = 0;
+
+	s->quotas = calloc(upstreams_count(c) + 1, sizeof(struct quotas *));
+	for (unsigned i = 0; s->quotas && i < c->mirrors_count; i++) {
+		const struct conf_mirror *m = &c->mirrors[i];
+
+		for (unsigned j = 0; j < m->upstreams.count; j++, n++) {
+			bool has_accounts = m->accounts_count > 0 && m->credentials_up == j;
+
+			/* Without one, nobody is the one. */
+			s->quotas[n] = quotas_new(has_accounts ? m->accounts_count : 1);
+			if (!s->quotas[n])
+				return false;
+		}
+	}
+	return s->quotas != NULL;
+}
+
 static void setup_free(struct setup *s)
 {
+	for (unsigned i = 0; s->quotas && i < upstreams_count(s->config); i++)
+		quotas_free(s->quotas[i]);
+	free(s->quotas);
 	for (unsigned i = 0; s->mirror_tls && i < s->config->mirrors_count; i++)
 		if (s->mirror_tls[i])
 			tls_client_unref(s->mirror_tls[i]);
@@ -66,7 +100,7 @@ struct setup *setup_new(struct config *c, char *why, size_t why_len)
 	}
 	s->config = c;
 	s->refs = 1;
-	if (load_certificates(s, why, why_len) && load_trust(s, why, why_len))
+	if (make_quotas(s) && load_certificates(s, why, why_len) && load_trust(s, why, why_len))
 		return s;
 	setup_free(s);
 	return NULL;

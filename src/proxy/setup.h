@@ -13,11 +13,13 @@
 
 #include "config/config.h"
 #include "net/tls.h"
+#include "proxy/quota.h"
 
 struct setup {
 	struct config *config;
 	struct tls_server *tls;         /* NULL: no https listener */
 	struct tls_client **mirror_tls; /* trust roots, one per mirror */
+	struct quotas **quotas;         /* one per upstream, all mirrors' in order; not immutable */
 	unsigned refs;                  /* private */
 };
 

@@ -86,7 +86,7 @@ static bool token_make_request(struct token *t, const char *scope)
 {
 	struct upstream *up = t->up;
 	const struct conf_mirror *c = up->mirror->conf;
-	const struct conf_account *a = upstream_account(up);
+	const struct conf_account *a = upstream_account(up, t->account);
 	char *service = percent_encode(&t->arena, slice_of(up->service), "");
 	char *escaped = percent_encode(&t->arena, slice_of(scope), ":/,");
 	struct slice target;
@@ -120,7 +120,8 @@ static bool token_make_request(struct token *t, const char *scope)
 	return t->basic != NULL;
 }
 
-static struct token *token_new(struct proxy *p, struct upstream *up, char *key, const char *scope)
+static struct token *token_new(struct proxy *p, struct upstream *up, unsigned account, char *key,
+			       const char *scope)
 {
 	struct token *t = calloc(1, sizeof(*t));
 	struct fetch_opts o;
@@ -132,6 +133,7 @@ static struct token *token_new(struct proxy *p, struct upstream *up, char *key, 
 	t->proxy = p;
 	t->mirror = up->mirror;
 	t->up = up;
+	t->account = account;
 	t->key = key;
 	list_init(&t->node);
 	list_init(&t->waiters);
@@ -159,12 +161,13 @@ static struct token *token_new(struct proxy *p, struct upstream *up, char *key, 
 	return t;
 }
 
-struct token *token_get(struct proxy *p, struct upstream *up, const char *scope, struct fetch *f)
+struct token *token_get(struct proxy *p, struct upstream *up, unsigned account, const char *scope,
+			struct fetch *f)
 {
 	char *key = NULL;
 	struct token *t;
 
-	if (asprintf(&key, "%s\n%s\n%s", up->realm, up->service, scope) < 0)
+	if (asprintf(&key, "%u\n%s\n%s\n%s", account, up->realm, up->service, scope) < 0)
 		return NULL;
 	t = token_find(p, up, key);
 	if (t) {
@@ -174,7 +177,7 @@ struct token *token_get(struct proxy *p, struct upstream *up, const char *scope,
 			free(key);
 			return NULL;
 		}
-		t = token_new(p, up, key, scope);
+		t = token_new(p, up, account, key, scope);
 		if (!t)
 			return NULL;
 	}

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * Bearer tokens of one worker, by (upstream, realm, service, scope): one request at a time for
- * each, whoever waits; used until four fifths of their life are over.
+ * Bearer tokens of one worker, by (upstream, account, realm, service, scope): one request at a
+ * time for each, whoever waits; used until four fifths of their life are over.
  *
  * Invariants
  *  1. An upstream's credentials are sent only to a realm that config_realm_ok() allows; other
@@ -18,6 +18,7 @@ struct token {
 	struct proxy *proxy;
 	struct mirror *mirror;
 	struct upstream *up; /* of <mirror> */
+	unsigned account;    /* of its quotas */
 	struct list node;
 	struct list waiters; /* struct fetch.token_node */
 	struct task task;
@@ -27,7 +28,7 @@ struct token {
 	int status; /* of the realm's answer, 0: none */
 	unsigned retry_after_s;
 	uint64_t expires_ms;
-	char *key; /* realm, service, scope */
+	char *key; /* account, realm, service, scope */
 	char *value;
 	struct fetch fetch;
 	struct buf answer;
@@ -41,7 +42,7 @@ struct token {
  * The token for that scope, with a reference.  TOKEN_ASKING: <f> is among the waiters and its task
  * will be woken.  NULL: the table is full, no memory, or the realm is no acceptable https URL.
  */
-struct token *token_get(struct proxy *p, struct upstream *up, const char *scope,
+struct token *token_get(struct proxy *p, struct upstream *up, unsigned account, const char *scope,
 			struct fetch *f) must_check;
 /* Gives the reference back; <bad>: upstream did not accept it, nobody else shall use it. */
 void token_put(struct token *t, struct fetch *f, bool bad);

@@ -70,7 +70,8 @@ class Sluice:
         chain, key = rig.ca.dir / "mirror.pem", rig.ca.dir / "mirror.key"
         if not chain.exists():
             rig.ca.issue("mirror", names)
-        up = {"upstream": rig.front.url, "ca": rig.ca.pem, "private": "yes", "tag_fresh": "60s"}
+        up = {"upstream": rig.front.url, "ca": rig.ca.pem, "private": "yes", "tag_fresh": "60s",
+              "retry_after_max": "0"}     # tests share the upstream, and some limit it
         self.config = merge({
             "server": {**{k: f"127.0.0.1:{p}" for k, p in self.ports.items()},
                        "host": ["mirror.test", "localhost"], "workers": 2,
