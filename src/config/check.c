@@ -6,6 +6,7 @@
 #include "config/draft.h"
 #include "config/files.h"
 #include "config/known.h"
+#include "config/policy.h"
 #include "config/value.h"
 
 static void set_default(struct draft *d, struct draft_section *s, const struct schema_key *k)
@@ -135,6 +136,33 @@ static void check_upstream(struct draft *d, const struct draft_section *s,
 								     : "");
 }
 
+static void check_policies(struct draft *d, const struct draft_section *s,
+			   const struct conf_mirror *m)
+{
+	unsigned line = draft_line(s, "tag_policy"), fresh = draft_line(s, "tag_fresh");
+
+	if (fresh && policy_rest(&m->tag_policy))
+		draft_error(d, fresh,
+			    "%s tag_fresh: is of no use: tag_policy (line %u) has a rule "
+			    "for '*'; remove one of them",
+			    draft_title(s).text, line);
+	for (unsigned i = 0; i < m->tag_policy.count; i++) {
+		const struct conf_policy *p = &m->tag_policy.v[i];
+
+		if (p->revalidate_ms && p->window_ms + p->revalidate_ms > m->stale_for_ms)
+			draft_error(d, line,
+				    "%s tag_policy: window and revalidate of '%s' must not be "
+				    "longer together than stale_for",
+				    draft_title(s).text, p->tag);
+		if (strncmp(p->tag, "v?[", 3) == 0)
+			draft_warning(
+				d, line,
+				"%s tag_policy: '?' is exactly one byte, so '%s' does not "
+				"match v1.2.3; write two patterns, one with v and one without",
+				draft_title(s).text, p->tag);
+	}
+}
+
 static void finish_mirror(struct draft *d, const struct draft_section *s, bool look_at_files)
 {
 	struct conf_mirror *m = s->data;
@@ -142,6 +170,7 @@ static void finish_mirror(struct draft *d, const struct draft_section *s, bool l
 	m->name = s->name;
 	if (!draft_line(s, "upstream"))
 		default_upstream(d, s, m);
+	check_policies(d, s, m);
 	find_credentials_up(d, s, m);
 	read_credentials(d, s, m, look_at_files);
 	for (unsigned i = 0; i < m->upstreams.count; i++)

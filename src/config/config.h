@@ -166,6 +166,22 @@ struct conf_pool {
 	uint64_t rcvbuf_bytes;
 };
 
+enum conf_policy_kind { POLICY_WINDOW, POLICY_ALWAYS, POLICY_IMMUTABLE };
+
+/* One pattern of tag_policy: config/policy.h */
+struct conf_policy {
+	const char *repo; /* NULL: any */
+	const char *tag;
+	enum conf_policy_kind kind;
+	uint64_t window_ms;     /* how old an answer may be to be used without asking */
+	uint64_t revalidate_ms; /* past that: used at once, and asked for meanwhile */
+};
+
+struct conf_policies {
+	struct conf_policy *v; /* in the file's order */
+	unsigned count;
+};
+
 /* [mirror NAME] */
 struct conf_mirror {
 	const char *name; /* the registry's: "docker.io" */
@@ -181,7 +197,10 @@ struct conf_mirror {
 	const char *pool_name;
 	const struct conf_pool *pool; /* pool_name's, or that of an upstream's name; or NULL */
 	bool private;                 /* upstream, realm and redirects may be private addresses */
-	uint64_t tag_fresh_ms;
+	uint64_t tag_fresh_ms;        /* the window of tags for which no rule is */
+	struct conf_policies tag_policy;
+	uint64_t referrers_fresh_ms; /* 0: asked each time */
+	uint64_t negative_ms;        /* how long a 404 is kept; 0: not */
 	uint64_t stale_for_ms;       /* while upstream fails */
 	uint64_t retry_after_max_ms; /* the longest rest after a 429 */
 	uint64_t connect_timeout_ms;

@@ -247,7 +247,7 @@ static void on_key(struct draft *d, const struct ini_event *ev)
 		return;
 	}
 	line = &d->now->lines[d->key - schema_keys];
-	if (*line) {
+	if (*line && !value_may_repeat(d->key->type)) {
 		draft_error(d, ev->line, "%s %s: stands twice, first in line %u; %s",
 			    draft_title(d->now).text, d->key->key, *line,
 			    value_is_list(d->key->type) ? "write all values behind one '='"
@@ -255,7 +255,8 @@ static void on_key(struct draft *d, const struct ini_event *ev)
 		d->key = NULL;
 		return;
 	}
-	*line = ev->line;
+	if (!*line)
+		*line = ev->line;
 	store(d, ev);
 }
 

@@ -173,6 +173,14 @@ const struct schema_key schema_keys[] = {
 	{ MIRROR(stale_for_ms), .key = "stale_for", .type = VALUE_MS,
 	  RANGE(0, 365 * DAY), .by_default = "7d", .reloadable = true,
 	  .help = "how old a tag's answer may be to serve it while upstream gives none" },
+	{ MIRROR(tag_policy), .key = "tag_policy", .type = VALUE_POLICY, .reloadable = true,
+	  .help = "rules for tags: patterns, then immutable, always, or window TIME" },
+	{ MIRROR(referrers_fresh_ms), .key = "referrers_fresh", .type = VALUE_MS,
+	  RANGE(0, DAY), .by_default = "60s", .reloadable = true,
+	  .help = "how long lists of referrers, and sha256-... tags, are used without asking" },
+	{ MIRROR(negative_ms), .key = "negative", .type = VALUE_MS,
+	  RANGE(0, HOUR), .by_default = "10s", .reloadable = true,
+	  .help = "how long a 404 of upstream is repeated without asking; 0s: never" },
 	{ MIRROR(retry_after_max_ms), .key = "retry_after_max", .type = VALUE_MS,
 	  RANGE(0, DAY), .by_default = "1h", .reloadable = true,
 	  .help = "longest time for which a 429 holds requests back; 0 holds none back" },
@@ -251,6 +259,15 @@ const char *schema_guess_key(enum section section, struct slice key)
 	for (unsigned i = 0; i < schema_keys_count; i++)
 		if (schema_keys[i].section == section)
 			best = nearer(key, best, schema_keys[i].key);
+	return best;
+}
+
+const char *schema_guess_word(struct slice text, const char *const *words, unsigned count)
+{
+	const char *best = NULL;
+
+	for (unsigned i = 0; i < count; i++)
+		best = nearer(text, best, words[i]);
 	return best;
 }
 

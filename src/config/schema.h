@@ -35,6 +35,7 @@ enum value_type {
 	VALUE_IPS,     /* IP ... (struct conf_addrs) */
 	VALUE_VIA,     /* socks5|http://[user:password@]host:port (struct conf_via) */
 	VALUE_WORD,    /* (const char *) */
+	VALUE_POLICY,  /* rules of config/policy.h, "," between them (struct conf_policies) */
 	VALUE_URL,     /* http[s]://host[:port] (struct conf_upstream) */
 	VALUE_PATHS,   /* absolute ... (struct conf_names) */
 	VALUE_PATH,    /* absolute (const char *) */
@@ -75,6 +76,9 @@ const struct schema_key *schema_find(enum section section, struct slice key);
 const char *schema_guess_key(enum section section, struct slice key);
 /* The section which was probably meant, or NULL. */
 const char *schema_guess_section(struct slice name);
+
+/* The one of <words> which was probably meant, or NULL. */
+const char *schema_guess_word(struct slice text, const char *const *words, unsigned count);
 
 /* The field of <k> in a section's struct. */
 const void *schema_field(const struct schema_key *k, const void *section);

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "base/units.h"
+#include "config/policy.h"
 
 /*
  * A file of CONFIG_FILE_MAX bytes cannot fill the arena of a config, and without memory there is no
@@ -440,6 +441,47 @@ static bool store_list(const struct schema_key *k, struct slice text, void *fiel
 	return true;
 }
 
+static bool store_pattern(struct conf_policies *list, struct conf_policy p, struct slice pattern,
+			  struct arena *a, char *why)
+{
+	if (list->count == VALUE_LIST_MAX) {
+		fail(why, "at most %d patterns may be given", VALUE_LIST_MAX);
+		return false;
+	}
+	if (!policy_pattern(pattern, &p, a, why))
+		return false;
+	for (unsigned i = 0; i < list->count; i++)
+		if (policy_same_pattern(&list->v[i], &p)) {
+			fail(why, "'%.*s' stands in a rule before this one; remove one of them",
+			     SLICE_FMT(slice_first(pattern, 80)));
+			return false;
+		}
+	list->v = grow(list->v, list->count, sizeof(list->v[0]), a);
+	list->v[list->count++] = p;
+	return true;
+}
+
+static bool store_policies(struct slice text, struct conf_policies *list, struct arena *a,
+			   char *why)
+{
+	while (text.len) {
+		struct slice rule = slice_trim(slice_cut(&text, ','));
+		struct slice patterns;
+		struct conf_policy p;
+
+		if (!policy_parse(rule, &patterns, &p, why))
+			return false;
+		while (patterns.len) {
+			struct slice pattern = first_word(patterns);
+
+			if (!store_pattern(list, p, pattern, a, why))
+				return false;
+			patterns = slice_trim(slice_skip(patterns, pattern.len));
+		}
+	}
+	return true;
+}
+
 static bool store_string(struct slice text, bool ok, const char **field, struct arena *a)
 {
 	if (ok)
@@ -569,6 +611,7 @@ bool value_store(const struct schema_key *k, struct slice text, void *section, s
 	case VALUE_WORD:
 		fail(why, "must be one word of letters, digits, '.', '_' and '-'");
 		return store_string(text, is_word(text), field, a);
+	case VALUE_POLICY: return store_policies(text, field, a, why);
 	case VALUE_URL:
 		fail(why,
 		     "must be https://host or https://host:port, without path, user or password");

@@ -484,6 +484,61 @@ TEST(mistakes_in_pools)
 	}
 }
 
+TEST(rules_for_tags_are_read_in_any_form)
+{
+	static char first[8192], second[8192];
+	struct config *c = parse(LEAST "tag_policy = [0-9]* v[0-9]* immutable, * window 60s\n"
+				       "\tnightly-* window 1m revalidate 10m\n"
+				       "\t[a-c]* immutable\n"
+				       "tag_policy = edge always ; a comment\n"
+				       "tag_policy = a/*:x always\nnegative = 0\n");
+	const struct conf_mirror *m;
+	struct buf b;
+
+	require(c);
+	m = &c->mirrors[0];
+	require(m->tag_policy.count == 7);
+	check_str(m->tag_policy.v[1].tag, "v[0-9]*");
+	check_eq(m->tag_policy.v[1].kind, POLICY_IMMUTABLE);
+	check_eq(m->tag_policy.v[3].revalidate_ms, 600000);
+	check_str(m->tag_policy.v[4].tag, "[a-c]*");
+	check_str(m->tag_policy.v[5].tag, "edge");
+	check_str(m->tag_policy.v[6].repo, "a/*");
+	check_eq(m->negative_ms, 0);
+	check_eq(m->referrers_fresh_ms, 60000);
+	buf_init(&b, first, sizeof(first) - 1);
+	check(config_dump(c, &b));
+	check(strstr(first, "\ttag_policy") == NULL && strstr(first, "tag_fresh") == NULL);
+	check(strstr(first, "tag_policy = [0-9]* immutable\n\tv[0-9]* immutable\n\t* window"));
+	config_unref(c);
+	c = parse(first);
+	require(c);
+	buf_init(&b, second, sizeof(second) - 1);
+	check(config_dump(c, &b));
+	check_str(first, second);
+	config_unref(c);
+}
+
+TEST(wrong_rules_for_tags_name_their_line)
+{
+	struct config *c;
+
+	check(refused("tag_policy = * always\ntag_policy = v* imutable\n",
+		      "t.ini:5: [mirror docker.io] tag_policy = v* imutable: "));
+	check(refused("tag_policy = * always, v* always\n  x* always\n  v* immutable\n",
+		      "t.ini:6: [mirror docker.io] tag_policy = v* immutable: 'v*' stands in"));
+	check(refused("tag_policy = * always\ntag_fresh = 1m\n",
+		      "t.ini:5: [mirror docker.io] tag_fresh: is of no use: tag_policy (line 4)"));
+	check(refused("stale_for = 1m\ntag_policy = a window 30s revalidate 31s\n",
+		      "t.ini:5: [mirror docker.io] tag_policy: window and revalidate of 'a'"));
+	check(refused("tag_policy = a/b always\n", "'a/b' must be a pattern for a tag"));
+	check(refused("tag_policy = ,\n", "must end with immutable"));
+	c = parse(LEAST "tag_policy = v?[0-9]*.[0-9]*.[0-9]* immutable\n");
+	require(c);
+	check(told(&errs.warnings, "'?' is exactly one byte"));
+	config_unref(c);
+}
+
 TEST(references_keep_it)
 {
 	struct config *c = parse(LEAST);
