@@ -22,6 +22,7 @@
 #include "cache/verify.h"
 #include "proxy/oci.h"
 #include "proxy/proxy.h"
+#include "proxy/small.h"
 #include "sys/cpus.h"
 #include "sys/privs.h"
 #include "sys/signals.h"
@@ -110,7 +111,8 @@ static bool make_arrays(struct server *s)
 	s->proxies = calloc(n, sizeof(*s->proxies));
 	s->workers = calloc(n, sizeof(*s->workers));
 	s->shared.stats = calloc(n, sizeof(*s->shared.stats));
-	if (!s->listens || !s->proxies || !s->workers || !s->shared.stats)
+	s->shared.smalls = smalls_new();
+	if (!s->listens || !s->proxies || !s->workers || !s->shared.stats || !s->shared.smalls)
 		return fail("no memory for %u workers", n);
 	s->shared.workers = n;
 	for (unsigned i = 0; i < n * s->listens_each; i++)
@@ -437,6 +439,8 @@ static void server_down(struct server *s)
 		setup_unref(s->shared.setup);
 	if (s->tls_up)
 		tls_global_fini();
+	if (s->shared.smalls)
+		smalls_free(s->shared.smalls);
 	free(s->shared.stats);
 	free(s->workers);
 	free(s->proxies);

@@ -38,7 +38,7 @@ struct access_line {
 	int status;
 	uint64_t bytes; /* of the body */
 	uint64_t ms;
-	const char *cache;     /* hit miss join revalidated pass local - */
+	const char *cache;     /* hit miss join revalidated stale negative pass local - */
 	struct slice upstream; /* host that was asked, none if none was */
 	const char *end;       /* ok, or why it ended early */
 	struct slice user_agent;

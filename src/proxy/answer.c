@@ -132,8 +132,11 @@ static void answer_content_fields(struct xfer *x, const struct digest *d, uint8_
 		return;
 	/* RFC 7234 5.5: 299 is "miscellaneous, persistent"; podman and containerd print it. */
 	answer_field(x, "Age", arena_printf(&x->arena, "%lld", (long long)x->stale_s));
-	answer_field(x, "Warning",
-		     "299 - \"the registry does not answer: this tag may be out of date\"");
+	answer_field(
+		x, "Warning",
+		x->refreshing
+			? "299 - \"the registry is being asked: this tag may be out of date\""
+			: "299 - \"the registry does not answer: this tag may be out of date\"");
 }
 
 static bool answer_not_modified(struct xfer *x, const struct digest *d)
@@ -344,32 +347,22 @@ static const char *answer_link(struct xfer *x, struct slice value)
 			    x->route.ns.len ? "&ns=" : "", SLICE_FMT(x->route.ns));
 }
 
-static void answer_copy(struct xfer *x, const char *name)
+static void answer_copy(struct xfer *x, const char *name, struct slice value)
 {
-	struct slice v = msg_field(&x->fetch.msg, name);
-
-	if (v.ptr)
-		answer_field(x, name, arena_dup(&x->arena, v));
+	if (value.ptr)
+		answer_field(x, name, arena_dup(&x->arena, value));
 }
 
-void answer_relayed(struct xfer *x)
+void answer_small(struct xfer *x, const struct small *a, uint64_t length)
 {
-	const struct msg *m = &x->fetch.msg;
-	struct slice text = buf_data(&x->relayed);
-	uint64_t length;
-
-	x->cache = "pass";
 	answer_begin(x, 200);
-	answer_copy(x, "Content-Type");
-	answer_copy(x, "OCI-Filters-Applied");
-	answer_copy(x, "Docker-Content-Digest");
-	answer_field(x, "Link", answer_link(x, msg_field(m, "Link")));
+	answer_copy(x, "Content-Type", a->type);
+	answer_copy(x, "OCI-Filters-Applied", a->filters);
+	answer_copy(x, "Docker-Content-Digest", a->digest);
+	answer_field(x, "Link", answer_link(x, a->link));
 	answer_field(x, "X-Cache", x->cache);
-	if (x->method == METHOD_HEAD) {
-		if (!http_parse_uint(msg_field(m, "Content-Length"), &length))
-			length = BLOB_SIZE_UNKNOWN;
+	if (x->method == METHOD_HEAD)
 		x->body_bytes = length;
-		return;
-	}
-	answer_memory(x, text.ptr, text.len);
+	else
+		answer_memory(x, a->body.ptr, a->body.len);
 }

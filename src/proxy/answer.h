@@ -2,6 +2,7 @@
 /* Answers of an xfer: status, fields and body for each kind.  Every one ends in XFER_ANSWER. */
 #pragma once
 
+#include "proxy/small.h"
 #include "proxy/xfer.h"
 
 /* Left out when <value> is NULL (no memory) or the table is full. */
@@ -19,5 +20,8 @@ void answer_blob(struct xfer *x, uint64_t size, bool known);
 void answer_manifest(struct xfer *x, struct slice body);
 /* HEAD of a manifest that a tag record tells of. */
 void answer_tag_head(struct xfer *x, const struct tag_record *r);
-/* What a relay's fetch brought with status 200. */
-void answer_relayed(struct xfer *x);
+/*
+ * An answer of upstream that is passed on, with status 200; <a> lives as long as the xfer.
+ * <length>: of the body, which a HEAD does not have.
+ */
+void answer_small(struct xfer *x, const struct small *a, uint64_t length);

@@ -392,12 +392,13 @@ static enum step client_send(struct client *c)
 
 /* ---- after an answer ---- */
 
-/* Whom this request had to wait for: "host:port" as configured, none for a hit. */
+/* Whom this request had to wait for: "host:port" as configured, none for what was known. */
 static struct slice client_asked(const struct xfer *x)
 {
 	struct slice text;
 
-	if (!x->mirror || !x->cache || strcmp(x->cache, "hit") == 0)
+	if (!x->mirror || !x->cache || strcmp(x->cache, "hit") == 0 ||
+	    strcmp(x->cache, "negative") == 0)
 		return SLICE_NONE;
 	/* Which of several a fill asks is in the event log: it may not even be this client's. */
 	if (x->mirror->ups_count > 1 && !x->fetch.up)

@@ -59,6 +59,20 @@ static inline const struct conf_account *upstream_account(const struct upstream 
 	return &c->accounts[account];
 }
 
+/*
+ * How long small answers of this mirror may be kept: proxy/small.h; 0: not at all.  Here is the
+ * place to say so of a mirror whose answers depend on who asks.
+ */
+static inline uint64_t mirror_negative_ms(const struct mirror *m)
+{
+	return m->conf->negative_ms;
+}
+
+static inline uint64_t mirror_referrers_ms(const struct mirror *m)
+{
+	return m->conf->referrers_fresh_ms;
+}
+
 struct generation {
 	struct list node; /* in proxy.generations_old */
 	struct setup *setup;

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "proxy/client.h"
 #include "proxy/pull.h"
+#include "proxy/tagcheck.h"
 #include "proxy/token.h"
 #include "proxy/upconn.h"
 
@@ -179,6 +180,7 @@ static void proxy_drain_deliver(struct mail *m)
 	for (unsigned i = 0; i < p->listeners_count; i++)
 		listen_stop(&p->listeners[i].ls);
 	clients_drain(p);
+	tagchecks_drop_refreshes(p);
 	upconn_close_idle(p);
 	loop_timer_set(p->loop, &p->drain_timer, proxy_now(p) + p->config->server.drain_timeout_ms);
 	loop_timer_set(p->loop, &p->end_timer, proxy_now(p) + 1);

@@ -58,6 +58,7 @@ struct shared {
 	struct setup *setup; /* the one to begin with; later ones come by proxy_reload() */
 	struct cache *cache;
 	struct offload *helpers;
+	struct smalls *smalls;
 	struct stats **stats; /* of all workers */
 	unsigned workers;
 	int access_fd; /* -1: off */

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "proxy/oci.h"
 #include "proxy/pull.h"
+#include "proxy/small.h"
 
 enum { TAGCHECK_ARENA = 64 * 1024 };
 
@@ -98,6 +99,13 @@ bool tagcheck_join(struct proxy *p, struct mirror *m, struct slice repo, struct 
 }
 
 /* When the last one leaves, nobody wants to know any more. */
+static void tagcheck_unref(struct tagcheck *t)
+{
+	assert(t->refs > 0);
+	if (--t->refs == 0)
+		tagcheck_free(t);
+}
+
 void tagcheck_leave(struct tagwait *w)
 {
 	struct tagcheck *t = w->check;
@@ -106,16 +114,61 @@ void tagcheck_leave(struct tagwait *w)
 		return;
 	list_remove(&w->node);
 	w->check = NULL;
-	if (--t->refs == 0)
-		tagcheck_free(t);
+	tagcheck_unref(t);
 }
 
+void tagcheck_refresh(struct proxy *p, struct mirror *m, struct slice repo, struct slice tag)
+{
+	struct tagcheck *t;
+
+	if (p->draining || tagcheck_find(p, m, repo, tag))
+		return;
+	t = tagcheck_new(p, m, repo, tag);
+	if (!t)
+		return;
+	t->refresh = true;
+	t->refs++;
+	stat_inc(&p->stats, STAT_TAG_REFRESHES);
+}
+
+static void tagcheck_refresh_over(struct tagcheck *t)
+{
+	t->refresh = false;
+	tagcheck_unref(t);
+}
+
+void tagchecks_drop_refreshes(struct proxy *p)
+{
+	list_for_each_safe(it, &p->tagchecks) {
+		struct tagcheck *t = container_of(it, struct tagcheck, node);
+
+		if (t->refresh)
+			tagcheck_refresh_over(t);
+	}
+}
+
+/* The check may be gone afterwards. */
 static void tagcheck_settle(struct tagcheck *t)
 {
 	t->done = true;
 	fetch_close(&t->fetch);
 	list_for_each(it, &t->waiters)
 		loop_wake(t->proxy->loop, container_of(it, struct tagwait, node)->task);
+	if (t->refresh)
+		tagcheck_refresh_over(t);
+}
+
+/* Upstream says that the tag is gone, or not for us. */
+static void tagcheck_ended(struct tagcheck *t)
+{
+	struct proxy *p = t->proxy;
+	uint64_t keep_ms = mirror_negative_ms(t->mirror);
+
+	tag_remove(p->cache, t->mirror->name, t->repo, t->tag);
+	if (t->why.status == 404 && keep_ms)
+		small_keep(p->shared->smalls, t->mirror, t->opts.target,
+			   &(struct small){ 404, .body = slice_of(t->why.message) },
+			   proxy_now(p) + keep_ms);
 }
 
 static void tagcheck_fail(struct tagcheck *t, int err)
@@ -146,8 +199,14 @@ static void tagcheck_get(struct tagcheck *t)
 /* (The answer to a HEAD has no words; to ask for them would cost quota.) */
 static void tagcheck_refused(struct tagcheck *t)
 {
-	if (fetch_refusal(&t->fetch, &t->body, &t->why))
-		tagcheck_settle(t);
+	int status;
+
+	if (!fetch_refusal(&t->fetch, &t->body, &t->why))
+		return;
+	status = t->why.status;
+	if (status == 404 || status == 401 || status == 403)
+		tagcheck_ended(t);
+	tagcheck_settle(t);
 }
 
 /* The manifest itself came: its digest is the answer, and it goes into the cache. */

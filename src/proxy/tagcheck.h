@@ -3,6 +3,9 @@
  * Asks an upstream what a tag points at: HEAD, which costs no Docker Hub quota; GET where HEAD is
  * refused or gives no digest, and then the manifest is stored too.  One question at a time for each
  * tag of a worker, whoever waits.
+ *
+ * What it says is recorded here, since nobody may be waiting any more: the answer as the tag's
+ * record; after a 401, 403 or 404 there is none, and a 404 is kept (small.h).
  */
 #pragma once
 
@@ -14,7 +17,7 @@ struct tagcheck {
 	struct mirror *mirror;
 	struct list node;
 	struct list waiters; /* struct tagwait.node */
-	unsigned refs;
+	unsigned refs;       /* who waits, and the check itself when it is a refresh */
 	struct task task;
 	struct arena arena;
 	struct fetch fetch;
@@ -24,6 +27,7 @@ struct tagcheck {
 	struct slice tag;
 	bool whole; /* GET, not HEAD */
 	bool done;
+	bool refresh;            /* goes on though nobody waits */
 	struct blob_failure why; /* status and err 0: the record is valid */
 	struct tag_record record;
 	unsigned up; /* index of the upstream that gave it */
@@ -40,3 +44,7 @@ struct tagwait {
 bool tagcheck_join(struct proxy *p, struct mirror *m, struct slice repo, struct slice tag,
 		   struct tagwait *w) must_check;
 void tagcheck_leave(struct tagwait *w);
+/* Asks, unless that is being done, with nobody waiting: its answer goes into the record. */
+void tagcheck_refresh(struct proxy *p, struct mirror *m, struct slice repo, struct slice tag);
+/* When the worker stops. */
+void tagchecks_drop_refreshes(struct proxy *p);

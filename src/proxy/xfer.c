@@ -7,9 +7,11 @@
 
 #include "base/err.h"
 #include "base/log.h"
+#include "config/policy.h"
 #include "proxy/answer.h"
 #include "proxy/local.h"
 #include "proxy/pull.h"
+#include "proxy/recall.h"
 
 enum step { STEP_MORE, STEP_WAIT };
 
@@ -158,13 +160,6 @@ static enum step xfer_route(struct xfer *x)
 
 /* ---- tags ---- */
 
-static bool tag_is_fresh(const struct xfer *x, const struct tag_record *r)
-{
-	int64_t age_ms = (time(NULL) - r->checked_s) * 1000;
-
-	return age_ms >= 0 && (uint64_t)age_ms < x->mirror->conf->tag_fresh_ms;
-}
-
 static enum step xfer_tag_known(struct xfer *x, const struct tag_record *r)
 {
 	x->digest = r->digest;
@@ -188,56 +183,74 @@ static bool xfer_may_be_stale(const struct tagcheck *t)
 	return t->why.status == 429 || t->why.status >= 500;
 }
 
-/* The last answer that was had, if it is not too old and the manifest is still there. */
-static bool xfer_has_stale(struct xfer *x, struct tag_record *r)
+/* The last answer that was had, if it is not older than that and the manifest is still there. */
+static bool xfer_has_old(struct xfer *x, uint64_t age_max_ms, struct tag_record *r)
 {
 	struct blob *manifest;
 
 	if (!tag_get(x->proxy->cache, x->mirror->name, x->route.repo, x->path.ref, r))
 		return false;
 	x->stale_s = time(NULL) - r->checked_s;
-	if (x->stale_s < 0 || (uint64_t)x->stale_s * 1000 > x->mirror->conf->stale_for_ms)
+	if (x->stale_s < 0 || (uint64_t)x->stale_s * 1000 > age_max_ms)
 		return false;
 	manifest = cache_peek(x->proxy->cache, CACHE_MANIFEST, &r->digest);
 	if (!manifest)
 		return false;
 	blob_unref(manifest);
 	x->stale = true;
-	stat_inc(&x->proxy->stats, STAT_STALE);
 	return true;
 }
 
-static void xfer_tag_failed(struct xfer *x, const struct tagcheck *t)
+static bool xfer_has_fresh(const struct xfer *x, const struct conf_policy *p, struct tag_record *r)
 {
-	int status = t->why.status;
+	int64_t age_ms;
 
-	if (status == 404 || status == 401 || status == 403)
-		tag_remove(x->proxy->cache, x->mirror->name, x->route.repo, x->path.ref);
-	answer_failure(x, &t->why);
+	if (!tag_get(x->proxy->cache, x->mirror->name, x->route.repo, x->path.ref, r))
+		return false;
+	age_ms = (time(NULL) - r->checked_s) * 1000;
+	return p->kind == POLICY_IMMUTABLE ||
+	       (p->kind == POLICY_WINDOW && age_ms >= 0 && (uint64_t)age_ms < p->window_ms);
+}
+
+/* Before upstream is asked; true: that is not needed, or cannot be done. */
+static bool xfer_tag_begin(struct xfer *x, struct tag_record *r, bool *known)
+{
+	struct conf_policy p = policy_of(x->mirror->conf, x->route.repo, x->path.ref);
+
+	*known = xfer_has_fresh(x, &p, r);
+	if (!*known && p.revalidate_ms && xfer_has_old(x, p.window_ms + p.revalidate_ms, r)) {
+		*known = x->refreshing = true;
+		tagcheck_refresh(x->proxy, x->mirror, x->route.repo, x->path.ref);
+	}
+	if (*known || recall_missing(x))
+		return true;
+	x->tag_checked = true;
+	x->tagwait.task = x->owner;
+	if (!tagcheck_join(x->proxy, x->mirror, x->route.repo, x->path.ref, &x->tagwait))
+		answer_failed(x, ERR_LIMIT);
+	return x->state == XFER_ANSWER;
 }
 
 static enum step xfer_tag(struct xfer *x)
 {
 	struct tagcheck *t = x->tagwait.check;
 	struct tag_record r;
+	bool known;
 
 	if (!t) {
-		if (tag_get(x->proxy->cache, x->mirror->name, x->route.repo, x->path.ref, &r) &&
-		    tag_is_fresh(x, &r))
-			return xfer_tag_known(x, &r);
-		x->tag_checked = true;
-		x->tagwait.task = x->owner;
-		if (!tagcheck_join(x->proxy, x->mirror, x->route.repo, x->path.ref, &x->tagwait))
-			answer_failed(x, ERR_LIMIT);
-		return x->state == XFER_ANSWER ? STEP_MORE : STEP_WAIT;
+		if (!xfer_tag_begin(x, &r, &known))
+			return STEP_WAIT;
+		return known ? xfer_tag_known(x, &r) : STEP_MORE;
 	}
 	if (!t->done)
 		return STEP_WAIT;
 	if (!t->why.err && !t->why.status)
 		return xfer_tag_known(x, &t->record);
-	if (xfer_may_be_stale(t) && xfer_has_stale(x, &r))
+	if (xfer_may_be_stale(t) && xfer_has_old(x, x->mirror->conf->stale_for_ms, &r)) {
+		stat_inc(&x->proxy->stats, STAT_STALE);
 		return xfer_tag_known(x, &r);
-	xfer_tag_failed(x, t);
+	}
+	answer_failure(x, &t->why);
 	return STEP_MORE;
 }
 
@@ -322,6 +335,8 @@ static enum step xfer_lookup(struct xfer *x)
 		xfer_hit(x);
 		return STEP_MORE;
 	}
+	if (x->path.ref_is_digest && recall_missing(x))
+		return STEP_MORE;
 	/* A tag's HEAD gets here if upstream did not tell the size: the manifest is fetched. */
 	if (x->method == METHOD_HEAD && x->path.ref_is_digest) {
 		x->state = XFER_RELAY;
@@ -375,6 +390,15 @@ static enum step xfer_fill_failed(struct xfer *x)
 		x->state = XFER_LOOKUP;
 		return STEP_MORE;
 	}
+	if (why.status == 404 && !x->path.ref_is_digest && !x->tag_checked) {
+		/* The tag is not what our record says, however young that is: ask. */
+		tag_remove(x->proxy->cache, x->mirror->name, x->route.repo, x->path.ref);
+		x->stale = x->refreshing = false;
+		x->state = XFER_TAG;
+		return STEP_MORE;
+	}
+	if (!x->joined)
+		recall_keep_missing(x, &why);
 	answer_failure(x, &why);
 	return STEP_MORE;
 }
@@ -426,6 +450,7 @@ static enum step xfer_bypass_manifest(struct xfer *x)
 	if (x->fetch.msg.status != 200) {
 		if (!fetch_refusal(&x->fetch, &x->relayed, &why))
 			return STEP_WAIT;
+		recall_keep_missing(x, &why);
 		answer_failure(x, &why);
 		return STEP_MORE;
 	}
@@ -458,7 +483,10 @@ static enum step xfer_bypass_blob(struct xfer *x)
 	}
 	switch (bypass_head(x->body.bypass, &x->relayed, &size, &why)) {
 	case BYPASS_WAITS: return STEP_WAIT;
-	case BYPASS_REFUSED: answer_failure(x, &why); return STEP_MORE;
+	case BYPASS_REFUSED:
+		recall_keep_missing(x, &why);
+		answer_failure(x, &why);
+		return STEP_MORE;
 	case BYPASS_THERE: break;
 	}
 	x->cache = "pass";
@@ -482,37 +510,12 @@ static enum step xfer_bypass(struct xfer *x)
 
 /* ---- relaying ---- */
 
-static const char *xfer_relay_target(struct xfer *x)
-{
-	const char *query = query_without(&x->arena, x->path.query, "ns");
-	const char *sep = query && query[0] ? "?" : "";
-	struct slice repo = x->route.repo;
-
-	if (!query)
-		return NULL;
-	switch (x->path.verb) {
-	case OCI_TAGS:
-		return arena_printf(&x->arena, "/v2/%.*s/tags/list%s%s", SLICE_FMT(repo), sep,
-				    query);
-	case OCI_REFERRERS:
-		return arena_printf(&x->arena, "/v2/%.*s/referrers/%.*s%s%s", SLICE_FMT(repo),
-				    SLICE_FMT(x->path.ref), sep, query);
-	case OCI_MANIFEST:
-		return arena_printf(&x->arena, "/v2/%.*s/manifests/%.*s", SLICE_FMT(repo),
-				    SLICE_FMT(x->path.ref));
-	case OCI_BLOB:
-		return arena_printf(&x->arena, "/v2/%.*s/blobs/%.*s", SLICE_FMT(repo),
-				    SLICE_FMT(x->path.ref));
-	default: unreachable("verb is not relayed");
-	}
-}
-
 static bool xfer_relay_start(struct xfer *x)
 {
 	x->fetch_opts = (struct fetch_opts){
 		.mirror = x->mirror,
 		.owner = x->owner,
-		.target = xfer_relay_target(x),
+		.target = recall_target(x),
 		.scope = oci_pull_scope(&x->arena, x->route.repo),
 		.accept = x->path.verb == OCI_MANIFEST ? oci_accept_manifests : NULL,
 		.head = x->method == METHOD_HEAD,
@@ -523,14 +526,38 @@ static bool xfer_relay_start(struct xfer *x)
 	return true;
 }
 
+static void xfer_relayed(struct xfer *x)
+{
+	const struct msg *m = &x->fetch.msg;
+	struct small a = {
+		.status = 200,
+		.type = msg_field(m, "Content-Type"),
+		.filters = msg_field(m, "OCI-Filters-Applied"),
+		.digest = msg_field(m, "Docker-Content-Digest"),
+		.link = msg_field(m, "Link"),
+		.body = buf_data(&x->relayed),
+	};
+	uint64_t length;
+
+	if (!http_parse_uint(msg_field(m, "Content-Length"), &length))
+		length = BLOB_SIZE_UNKNOWN;
+	recall_keep(x, &a);
+	x->cache = "pass";
+	answer_small(x, &a, length);
+}
+
 static enum step xfer_relay(struct xfer *x)
 {
 	struct blob_failure why;
 	int n;
 
-	if (x->fetch.state == FETCH_IDLE && !xfer_relay_start(x)) {
-		answer_failed(x, ERR_LIMIT);
-		return STEP_MORE;
+	if (x->fetch.state == FETCH_IDLE) {
+		if (recall_referrers(x))
+			return STEP_MORE;
+		if (!xfer_relay_start(x)) {
+			answer_failed(x, ERR_LIMIT);
+			return STEP_MORE;
+		}
 	}
 	if (x->fetch.state == FETCH_FAILED) {
 		answer_failed(x, x->fetch.err);
@@ -541,6 +568,7 @@ static enum step xfer_relay(struct xfer *x)
 	if (x->fetch.msg.status != 200) {
 		if (!fetch_refusal(&x->fetch, &x->relayed, &why))
 			return STEP_WAIT;
+		recall_keep_missing(x, &why);
 		answer_failure(x, &why);
 		return STEP_MORE;
 	}
@@ -548,7 +576,7 @@ static enum step xfer_relay(struct xfer *x)
 	if (n == 0)
 		return STEP_WAIT;
 	if (n == ERR_EOF)
-		answer_relayed(x);
+		xfer_relayed(x);
 	else
 		answer_failed(x, n);
 	return STEP_MORE;
@@ -585,6 +613,7 @@ bool xfer_close(struct xfer *x)
 	x->blob = NULL;
 	free(x->relayed.mem);
 	buf_init(&x->relayed, NULL, 0);
+	recall_drop(x);
 	arena_fini(&x->arena);
 	return true;
 }

@@ -6,6 +6,8 @@
  *   ROUTE -> TAG -> LOOKUP -> FILL -> ANSWER       a manifest or blob
  *            LOOKUP, FILL -> BYPASS -> ANSWER      the same while the disk fails
  *   ROUTE -> RELAY -> ANSWER                       tags/list, referrers, HEAD of what is not cached
+ *
+ * TAG, LOOKUP and RELAY answer at once what small.h keeps of upstream's last answer.
  *   ROUTE -> ANSWER                                ping, errors, admin, redirects
  */
 #pragma once
@@ -15,6 +17,7 @@
 #include "proxy/fetch.h"
 #include "proxy/oci.h"
 #include "proxy/route.h"
+#include "proxy/small.h"
 #include "proxy/tagcheck.h"
 
 enum xfer_state {
@@ -63,6 +66,7 @@ struct xfer {
 	struct tagwait tagwait;
 	bool tag_checked;
 	bool stale;      /* an old answer, since upstream gives none */
+	bool refreshing; /* stale, but only until upstream was asked, which goes on */
 	int64_t stale_s; /* how old */
 	unsigned lookups;
 	bool joined;
@@ -70,7 +74,8 @@ struct xfer {
 	struct bypass_opts rest; /* where it can be had without the cache */
 	struct fetch fetch;
 	struct fetch_opts fetch_opts;
-	struct buf relayed; /* malloc'ed */
+	struct buf relayed;       /* malloc'ed */
+	const struct small *kept; /* a reference: what is answered from memory */
 
 	/* The answer. */
 	int status;

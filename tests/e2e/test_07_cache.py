@@ -383,7 +383,7 @@ def test_stale_tag(start, rig, wire, fresh, code):
 @pytest.mark.parametrize("code", [401, 403, 404])
 def test_tag_that_ended(start, rig, wire, fresh, code):
     """Upstream says that the tag is gone, or not for us: so it is, also when it then fails."""
-    s = start({"mirror docker.io": {"tag_fresh": "0s"}})
+    s = start({"mirror docker.io": {"tag_fresh": "0s", "negative": "0s"}})
     assert wire(s).ask("GET", tag_path(fresh), *ACCEPT).body == fresh.raw
     with rig.front.fault(httpd.status(code), "/manifests/"):
         assert wire(s).ask("GET", tag_path(fresh), *ACCEPT).status == code

@@ -17,6 +17,7 @@
 #include "net/listen.h"
 #include "proxy/oci.h"
 #include "proxy/proxy.h"
+#include "proxy/small.h"
 #include "sim.h"
 #include "sim_peer.h"
 #include "../unit/test.h"
@@ -204,9 +205,11 @@ static bool world_open(struct world *w, const struct scenario *sc)
 		return false;
 	w->shared = (struct shared){ .setup = setup_new(c, why, sizeof(why)),
 				     .stats = w->stats,
+				     .smalls = smalls_new(),
 				     .workers = 1,
 				     .access_fd = -1 };
-	if (!check(w->shared.setup) || !check_eq(offload_new(&w->shared.helpers, 1), 0))
+	if (!check(w->shared.setup && w->shared.smalls) ||
+	    !check_eq(offload_new(&w->shared.helpers, 1), 0))
 		return false;
 	w->stats[0] = &w->proxy.stats;
 	co.path = w->dir;
@@ -240,6 +243,7 @@ static void world_close(struct world *w)
 	cache_close(w->shared.cache);
 	sim_jobs_direct(false);
 	offload_free(w->shared.helpers);
+	smalls_free(w->shared.smalls);
 	setup_unref(w->shared.setup);
 	peer_close();
 	nftw(w->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
