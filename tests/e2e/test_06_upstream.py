@@ -120,6 +120,14 @@ def test_401_without_challenge(rig, manifest, fresh):
     assert (a.status, a.body) == (200, fresh.raw)
 
 
+def test_slow_realm(sluice, rig, wire, alone):
+    """What is short-lived (the rest of a 401's body) may not limit what comes after it: a token that
+    takes a second and a half is waited for."""
+    with rig.auth.fault(httpd.slow_first_byte(1.5)):
+        a = wire(sluice).ask("GET", f"/v2/docker.io/{alone.repo}/manifests/{alone.tag}", *ACCEPT)
+    assert a.status == 200 and a.body == alone.raw
+
+
 @pytest.mark.parametrize("status", [429, 500, 503])
 def test_realm_fails(rig, manifest, status):
     """The token server's failure is told as an upstream failure, and the next request tries again."""
