@@ -3,6 +3,7 @@
 # make test       all tests; the last line is 'N passed, N failed'
 # make check      tidy, layout and unit tests (seconds; before every commit)
 # make fuzz       build the fuzzers (clang)             make fuzz-smoke   each for some seconds
+# make bench-loss parallel ranges and BBR on a line with loss, in a kernel of its own (minutes)
 # make analyze    clang-tidy and gcc -fanalyzer         make cdb          compile_commands.json
 # make format     clang-format over src and tests       make format-check
 # make install    DESTDIR= PREFIX=/usr/local            make clean        make distclean
@@ -36,6 +37,8 @@ TEST_PKGS  := $(CHECK_PKGS) clang-format python3-pytest curl openssl docker-regi
 DEMO_PKGS  := python3 curl openssl docker-registry skopeo busybox-static
 RUN_PKGS   := openssl ca-certificates
 FUZZ_PKGS  := clang libclang-rt-14-dev|libclang-rt-19-dev
+# Kernels to boot for tests on networks with loss: see tests/kernel/run.
+KERNEL_PKGS := $(if $(filter x86_64,$(MACHINE)),user-mode-linux) iproute2 busybox-static curl python3
 LINT_PKGS  := clang-tidy clang-format
 
 # The user's CFLAGS come last and win; what the code needs to compile does not live in CFLAGS.
@@ -124,11 +127,13 @@ apt-run: | apt-build
 	$(apt) $(RUN_PKGS)
 apt-fuzz: | apt-build
 	$(apt) $(foreach p,$(FUZZ_PKGS),'$(p)')
+apt-kernel: | apt-build
+	$(apt) $(KERNEL_PKGS)
 apt-lint: | apt-build
 	$(apt) $(LINT_PKGS)
 deps: | apt-build
 	$(apt) --quiet-services $(foreach p,$(TEST_PKGS) $(DEMO_PKGS) $(RUN_PKGS) $(FUZZ_PKGS) \
-	$(LINT_PKGS),'$(p)')
+	$(LINT_PKGS) $(KERNEL_PKGS),'$(p)')
 
 RUN_TESTS = BUILD=$(BUILD) SAN=$(SAN) SLUICE=$(CURDIR)/$(BUILD)/sluice $(PYTHON) tests/run
 
@@ -146,6 +151,9 @@ format: | apt-lint
 
 format-check: | apt-lint
 	$(Q)clang-format --dry-run -Werror $(TEXT)
+
+bench-loss: all | apt-kernel
+	$(Q)SLUICE=$(CURDIR)/$(BUILD)/sluice bench/loss $(BENCH_ARGS)
 
 demo: all | apt-demo
 	$(Q)tests/demo/demo.sh
@@ -200,7 +208,7 @@ help:
 FORCE:
 .PHONY: all check test tidy format format-check demo run fuzz fuzz-smoke fuzzers analyze cdb install \
         test-debian13 clean distclean help deps apt-build apt-check apt-test apt-demo apt-run \
-        apt-fuzz apt-lint FORCE
+        apt-fuzz apt-kernel apt-lint bench-loss FORCE
 .SECONDARY:
 
 -include $(OBJ:.o=.d) $(UNIT:=.d) $(FUZZ:=.d)

@@ -29,9 +29,9 @@ def at(host):
     return [] if host == "mirror" else ["ip", "netns", "exec", host]
 
 
-def run(text, host="mirror", seconds=60):
+def run(text, host="mirror", seconds=60, script=None):
     p = subprocess.run(at(host) + text.split(), capture_output=True, text=True, timeout=seconds,
-                       stdin=subprocess.DEVNULL)
+                       input=script or "")
     if p.returncode:
         raise RuntimeError(f"{host}: {text}: {p.stderr.strip() or p.stdout.strip()}")
     return p.stdout
@@ -42,20 +42,25 @@ class Wan:
         self.shape = f"delay {rtt_ms / 2:g}ms loss {loss:g}% rate {mbit}mbit limit 4000"
         for name in ("wan", "up", "far"):
             run(f"ip netns add {name}")
-        run("sysctl -qw net.ipv4.ip_forward=1", "wan")
         for host, net in HOSTS.items():
-            self.line(host, net)
+            run("ip -batch -", host, script=self.line(host, net, 2) + f"""
+                link set dev lo up
+                route add default via {net}.1""")
+            run("tc qdisc add dev wan0 root fq", host)
+            run("sysctl -qw net.ipv4.tcp_no_metrics_save=1", host)
+        run("ip -batch -", "wan", script="".join(self.line(h, net, 1) for h, net in HOSTS.items()))
+        run("sysctl -qw net.ipv4.ip_forward=1", "wan")
+        self.reshape(self.shape, "add")
 
-    def line(self, host, net):
-        run(f"ip link add name wan0 type veth peer name {host} netns wan", host)
-        for name, where, end in (("wan0", host, 2), (host, "wan", 1)):
-            run(f"ip address add {net}.{end}/24 dev {name}", where)
-            run(f"ip link set dev {name} gso_max_segs 1 up", where)
-        run("ip link set dev lo up", host)
-        run(f"ip route add default via {net}.1", host)
-        run("tc qdisc add dev wan0 root fq", host)
-        run(f"tc qdisc add dev {host} root netem {self.shape}", "wan")
-        run("sysctl -qw net.ipv4.tcp_no_metrics_save=1", host)
+    def line(self, host, net, end):
+        """One end of a line: the host's makes it, the router's is 1."""
+        name = host if end == 1 else "wan0"
+        make = "" if end == 1 else f"link add name wan0 type veth peer name {host} netns wan"
+        return f"""
+            {make}
+            address add {net}.{end}/24 dev {name}
+            link set dev {name} gso_max_segs 1 up
+            """
 
     @contextlib.contextmanager
     def calm(self):
@@ -64,9 +69,9 @@ class Wan:
         yield
         self.reshape(self.shape)
 
-    def reshape(self, shape):
-        for host in HOSTS:
-            run(f"tc qdisc change dev {host} root netem {shape}", "wan")
+    def reshape(self, shape, how="change"):
+        run("tc -batch -", "wan", script="".join(
+            f"qdisc {how} dev {host} root netem {shape}\n" for host in HOSTS))
 
 
 def congestion(host, name):
