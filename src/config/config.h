@@ -158,7 +158,6 @@ struct conf_pool {
 	uint64_t queue_timeout_ms;
 	uint64_t keepalive; /* idle connections of a worker */
 	uint64_t keepalive_timeout_ms;
-	uint64_t check_ms; /* 0: members are not asked for their health */
 	struct conf_via via;
 	struct conf_addrs bind; /* port 0 */
 	const char *congestion; /* NULL: the kernel's */

@@ -39,7 +39,7 @@ enum upconn_outcome {
 	UPCONN_OK,      /* an answer, of no 5xx */
 	UPCONN_CONNECT, /* no connection, or a much slower one than another member's */
 	UPCONN_TLS,     /* the handshake failed, or its certificate was refused */
-	UPCONN_TIMEOUT, /* connected, and then no byte within the limit; or cut off without any */
+	UPCONN_TIMEOUT, /* no byte within the limit, or cut off before the end */
 	UPCONN_5XX,
 	UPCONN_BAD, /* bytes of a wrong digest or length */
 };

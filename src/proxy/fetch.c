@@ -24,6 +24,26 @@ void fetch_arm(struct fetch *f, uint64_t ms)
 	loop_timer_set(f->proxy->loop, &f->timer, proxy_now(f->proxy) + ms);
 }
 
+/* What this failure says of the member that is asked. */
+static void fetch_tell(struct fetch *f, int err)
+{
+	switch (err) {
+	case ERR_AUTH:
+	case ERR_REDIRECT:
+	case ERR_LIMIT:
+	case ERR_KILLED:
+	case -ENOMEM: return;
+	case ERR_HTTP: upconn_report(f->conn, UPCONN_5XX); return;
+	default: upconn_report(f->conn, UPCONN_TIMEOUT); return;
+	}
+}
+
+void fetch_blame(struct fetch *f)
+{
+	if (f->state != FETCH_IDLE && f->member)
+		upconn_blame(f->proxy, f->o.mirror, &f->at, f->member);
+}
+
 void fetch_fail(struct fetch *f, int err)
 {
 	struct blob_failure why = { .err = err };
@@ -36,7 +56,7 @@ void fetch_fail(struct fetch *f, int err)
 		  f->state, err_text(err));
 	loop_timer_clear(f->proxy->loop, &f->timer);
 	if (f->conn) {
-		upconn_report(f->conn, err == -ETIMEDOUT ? UPCONN_TIMEOUT : UPCONN_5XX);
+		fetch_tell(f, err);
 		upconn_put(f->conn, false);
 	}
 	f->conn = NULL;
@@ -203,6 +223,7 @@ static enum step fetch_judge(struct fetch *f)
 {
 	int status = f->msg.status;
 
+	f->member = f->conn->member;
 	upconn_report(f->conn, status >= 500 ? UPCONN_5XX : UPCONN_OK);
 	fetch_count(f);
 	if (is_redirect(status) && !f->probing) {

@@ -81,7 +81,8 @@ struct fetch {
 	struct token *token;    /* held by reference while used or waited for */
 	struct list token_node; /* in token.waiters */
 	struct upconn *conn;
-	char *request; /* in the arena; holds secrets: wiped after sending */
+	uint32_t member; /* of its pool: who answered last */
+	char *request;   /* in the arena; holds secrets: wiped after sending */
 	size_t request_len;
 	size_t request_sent;
 	struct msg msg; /* slices into the arena */
@@ -121,5 +122,7 @@ static inline unsigned fetch_again(const struct fetch *f, bool next)
 
 	return next ? (at + 1) % f->o.mirror->ups_count : at;
 }
+/* The body was wrong, which its owner found: its sender is left out for a while. */
+void fetch_blame(struct fetch *f);
 /* Legal in every state; synchronous: the connection closes by itself. */
 void fetch_close(struct fetch *f);

@@ -477,9 +477,11 @@ static void pull_end(struct pull *pl)
 	if (!fill_close(f))
 		return;
 	/* What the fill found by itself: pull_fail() told the rest. */
-	if (f->state == FILL_LOST && pl->mirror && (f->err == ERR_DIGEST || f->err == ERR_LONG))
+	if (f->state == FILL_LOST && pl->mirror && (f->err == ERR_DIGEST || f->err == ERR_LONG)) {
+		fetch_blame(&pl->fetch);
 		log_warn("fill mirror=%s digest=%s wrong received=%llu: %s", pl->mirror->conf->name,
 			 pl->digest, (unsigned long long)f->received, err_text(f->err));
+	}
 	f->state = FILL_IDLE;
 	pull_drop(pl);
 }

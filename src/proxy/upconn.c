@@ -624,6 +624,16 @@ void upconn_report(struct upconn *u, enum upconn_outcome what)
 	uppool_report(u->pool, u->member, what);
 }
 
+void upconn_blame(struct proxy *p, struct mirror *m, const struct uri *to, uint32_t member)
+{
+	struct uppool *g = uppool_get(p, m, to);
+
+	if (!g)
+		return;
+	uppool_report(g, member, UPCONN_BAD);
+	uppool_put(g);
+}
+
 void upconn_close_idle(struct proxy *p)
 {
 	while (upconn_drop_oldest(p, NULL))

@@ -81,8 +81,13 @@ struct upconn *upconn_get(struct proxy *p, struct mirror *m, const struct uri *t
 struct upconn *upconn_better(struct upconn *u) must_check;
 /* Gives it back: <reusable> into the idle list, else it is closed. */
 void upconn_put(struct upconn *u, bool reusable);
-/* What came of it, for the choice of the next: once for each use, before upconn_put(). */
+/* What came of it, for the choice of the next; before upconn_put(). */
 void upconn_report(struct upconn *u, enum upconn_outcome what);
+/*
+ * Of one that was given back: what <member> sent for <to> was wrong (UPCONN_BAD), and another is to
+ * be asked.
+ */
+void upconn_blame(struct proxy *p, struct mirror *m, const struct uri *to, uint32_t member);
 /* When draining: closes all idle ones. */
 void upconn_close_idle(struct proxy *p);
 

@@ -182,6 +182,25 @@ def test_private_literal_needs_no_more(pooled, rig, ask, fresh):
     assert not rig.auth.log
 
 
+def test_wrong_bytes_move_to_another(pooled, rig, fronts, ask, fresh):
+    """A server that sent a blob of another digest is not asked for it again."""
+    for f in fronts:
+        f.redirect = False
+    s = pooled(fronts[0].host + " " + fronts[1].host)
+    path = f"{fresh.repo}/blobs/{fresh.layers[0]}"
+    with fronts[0].fault(httpd.corrupt(5), "/blobs/") as f:
+        for _ in range(4):
+            a = None
+            try:
+                a = ask(s, path)
+            except (OSError, EOFError, AssertionError):
+                continue                        # cut before its end, as a wrong body must be
+            if a.status == 200 and images.digest_of(a.body) == fresh.layers[0]:
+                break
+        assert a and images.digest_of(a.body) == fresh.layers[0]
+        assert f.hits <= 1
+
+
 # Outgoing proxies.
 
 def splice(a, b):
