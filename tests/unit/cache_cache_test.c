@@ -409,11 +409,12 @@ static uint64_t eviction_ns(struct rig *r, unsigned count)
 	struct blob *b;
 
 	for (unsigned n = 0; n < count; n++)
-		require(add_old(r->cache, n));
+		check(add_old(r->cache, n));
 	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &from);
 	for (unsigned n = 0; n < count; n++) {
 		b = index_take_oldest(&r->cache->index);
-		require(b);
+		if (!check(b))
+			return 0;
 		blob_unref(b);
 	}
 	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &to);
