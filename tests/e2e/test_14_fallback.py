@@ -199,6 +199,7 @@ def test_a_tag_lives_while_one_cannot_say(ups, mirror, get):
     a.put("x/y", manifest(), tag="1")
     s = mirror([a, b])
     assert get(s, "/v2/x/y/manifests/1").status == 200
+    s.wait_metric("fills_ok_total", 1)
     with a.fault(httpd.status(503)):
         r = get(s, "/v2/x/y/manifests/1")
         assert (r.status, r.body) == (200, manifest()) and r.get("Warning")
@@ -357,6 +358,7 @@ def test_tags_are_served_during_retry_after(ups, mirror, get):
     a.put("x/y", manifest(), tag="1")
     s = mirror([a])
     assert get(s, "/v2/x/y/manifests/1").status == 200
+    s.wait_metric("fills_ok_total", 1)
     before = len(a.log)
     with a.fault(httpd.status(429, [("Retry-After", "300")])):
         for _ in range(5):
@@ -434,7 +436,7 @@ def test_a_cold_blobs_refusal_is_told(ups, mirror, get):
     s = mirror([a], retry_after_max="0")
     for status in (404, 401, 403, 429):
         with a.fault(httpd.status(status)):
-            r = get(s, "/v2/x/y/blobs/sha256:" + 64 * "b")
+            r = get(s, f"/v2/x/y/blobs/sha256:{status:064x}")
         assert r.status == status and r.code
 
 
