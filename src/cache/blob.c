@@ -300,18 +300,40 @@ void blob_found(struct blob *b, int fd, uint64_t size, uint8_t type)
 	index_unlock(b);
 }
 
+/* Under the lock; index_drop()'s answer. */
+static bool blob_fail_locked(struct blob *b, const struct blob_failure *why)
+{
+	b->live->failure = *why;
+	blob_set_state(b, BLOB_FAILED);
+	blob_wake_all(b);
+	return index_drop(b);
+}
+
 void blob_fail(struct blob *b, const struct blob_failure *why)
 {
 	bool was_indexed;
 
 	index_lock(b);
-	b->live->failure = *why;
-	blob_set_state(b, BLOB_FAILED);
-	blob_wake_all(b);
-	was_indexed = index_drop(b);
+	was_indexed = blob_fail_locked(b, why);
 	index_unlock(b);
 	if (was_indexed)
 		blob_unref(b);
+}
+
+bool blob_fail_unread(struct blob *b, const struct blob_failure *why)
+{
+	bool was_indexed = false;
+	bool unread;
+
+	/* A first reader comes through the index alone, so through this lock: none can slip in. */
+	index_lock(b);
+	unread = blob_readers(b) == 0;
+	if (unread)
+		was_indexed = blob_fail_locked(b, why);
+	index_unlock(b);
+	if (was_indexed)
+		blob_unref(b);
+	return unread;
 }
 
 void blob_set_filler(struct blob *b, bool has)

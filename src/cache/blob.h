@@ -83,4 +83,6 @@ void blob_verified(struct blob *b, uint64_t size);
 void blob_publish(struct blob *b, bool keep);
 void blob_found(struct blob *b, int fd, uint64_t size, uint8_t type);
 void blob_fail(struct blob *b, const struct blob_failure *why);
+/* As blob_fail(), unless somebody but the filler holds it: false, and nothing happened. */
+bool blob_fail_unread(struct blob *b, const struct blob_failure *why) must_check;
 void blob_set_filler(struct blob *b, bool has);

@@ -102,7 +102,8 @@ static cold void fill_file_end(struct fill *f)
 		fill_save(f);
 }
 
-static cold void fill_lose(struct fill *f, const struct blob_failure *why)
+/* The blob has failed; so does its fill. */
+static cold void fill_end_lost(struct fill *f, const struct blob_failure *why)
 {
 	struct digest unused;
 
@@ -112,13 +113,17 @@ static cold void fill_lose(struct fill *f, const struct blob_failure *why)
 	f->err = why->err;
 	f->failure = *why;
 	fill_chunks_put(f);
-	blob_fail(f->blob, why);
 	fill_enter(f, FILL_LOST);
-	if (!f->flowed)
-		return;
-	stat_inc(f->stats, STAT_FILLS_FAILED);
-	if (!f->job_busy)
+	if (f->flowed && !f->job_busy)
 		fill_file_end(f);
+}
+
+static cold void fill_lose(struct fill *f, const struct blob_failure *why)
+{
+	if (f->flowed)
+		stat_inc(f->stats, STAT_FILLS_FAILED);
+	blob_fail(f->blob, why);
+	fill_end_lost(f, why);
 }
 
 static cold void fill_lose_corrupt(struct fill *f, int err)
@@ -576,6 +581,17 @@ void fill_fail(struct fill *f, const struct blob_failure *why)
 	assert(f->state != FILL_IDLE);
 	if (!f->whole && !fill_is_over(f))
 		fill_lose(f, why);
+}
+
+bool fill_drop(struct fill *f)
+{
+	const struct blob_failure why = { .err = ERR_UNWANTED };
+
+	if (f->state != FILL_FLOWING || !blob_fail_unread(f->blob, &why))
+		return false;
+	stat_inc(f->stats, STAT_FILLS_DROPPED);
+	fill_end_lost(f, &why);
+	return true;
 }
 
 bool fill_close(struct fill *f)

@@ -107,6 +107,10 @@ void fill_finish(struct fill *f);
  * once every byte is written and verified: nothing happens.
  */
 void fill_fail(struct fill *f, const struct blob_failure *why);
+/*
+ * As fill_fail(), if nobody reads it.  False: somebody does, perhaps only just, and it goes on.
+ */
+bool fill_drop(struct fill *f) must_check;
 static inline bool fill_is_over(const struct fill *f)
 {
 	return f->state == FILL_FOUND || f->state == FILL_DONE || f->state == FILL_LOST;

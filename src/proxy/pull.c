@@ -415,17 +415,17 @@ static bool pull_is_unwanted(struct pull *pl)
 	       f->received / 100 < f->size / 100 * percent / 100;
 }
 
-static void pull_unwanted(struct pull *pl)
+/* False: somebody came at the last moment. */
+static bool pull_unwanted(struct pull *pl)
 {
-	struct blob_failure why = { .err = ERR_UNWANTED };
-
+	if (!fill_drop(&pl->fill))
+		return false;
 	log_info("fill mirror=%s digest=%s dropped at=%llu of=%llu: nobody wants it any more",
 		 pl->mirror->conf->name, pl->digest, (unsigned long long)pl->fill.received,
 		 (unsigned long long)pl->fill.size);
-	stat_inc(&pl->proxy->stats, STAT_FILLS_DROPPED);
 	fetch_close(&pl->fetch);
-	fill_fail(&pl->fill, &why);
 	pl->state = PULL_END;
+	return true;
 }
 
 static bool pull_flow(struct pull *pl)
@@ -434,10 +434,8 @@ static bool pull_flow(struct pull *pl)
 	struct buf *room;
 	int n;
 
-	if (pull_is_unwanted(pl)) {
-		pull_unwanted(pl);
+	if (pull_is_unwanted(pl) && pull_unwanted(pl))
 		return true;
-	}
 	while (taken < PULL_TURN_BYTES) {
 		room = fill_room(&pl->fill, TLS_PLAIN_MAX);
 		if (pl->fill.state == FILL_LOST) {

@@ -317,6 +317,44 @@ TEST(fill_larger_than_the_cache_goes_with_its_readers)
 	end();
 }
 
+/* While anybody holds the blob it goes on; then it is dropped, and the next who asks fills anew. */
+TEST(fill_is_dropped_only_when_nobody_reads_it)
+{
+	struct filler f = { .announced = 1000, .hold = true };
+	struct digest d;
+	char *body = body_make(3, 1000, &d);
+	struct blob *b, *again;
+
+	require(begin(NULL));
+	rig_settle(&r);
+	require(cache_get(r.cache, CACHE_BLOB, &d, &b) == CACHE_MISS);
+	filler_start(&f, r.cache, l, b, body, 1000);
+	run_for(300);
+	require(f.fill.state == FILL_FLOWING);
+	check(!fill_drop(&f.fill));
+	blob_unref(b);
+	require(cache_get(r.cache, CACHE_BLOB, &d, &b) == CACHE_JOIN);
+	check(!fill_drop(&f.fill));
+	check_eq(blob_state(b), BLOB_FILLING);
+	blob_unref(b);
+	check(fill_drop(&f.fill));
+	check(!fill_drop(&f.fill));
+	require(cache_get(r.cache, CACHE_BLOB, &d, &again) == CACHE_MISS);
+	rig_run(l);
+	check_eq(f.err, ERR_UNWANTED);
+	check_eq(f.stats.v[STAT_FILLS_DROPPED], 1);
+	check_eq(f.stats.v[STAT_FILLS_FAILED], 0);
+	check_eq(rig_count(&r, "tmp"), 0);
+	f = (struct filler){ .announced = 1000 };
+	filler_start(&f, r.cache, l, again, body, 1000);
+	rig_run(l);
+	check_eq(f.err, 0);
+	check(rig_body_is(again, body, 1000));
+	blob_unref(again);
+	free(body);
+	end();
+}
+
 /* A write fails in the middle, as on a full disk: a limit that holds for root, too. */
 TEST(fill_on_a_disk_that_fails)
 {
