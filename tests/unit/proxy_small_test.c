@@ -62,7 +62,7 @@ TEST(all_that_was_said_is_kept)
 	check(slice_eq(a->digest, in.digest) && slice_eq(a->link, in.link));
 	check(slice_eq(a->body, in.body) && a->body.ptr != in.body.ptr);
 	small_put(a);
-	small_keep(s, &docker, "/x", &(struct small){ 404 }, 9);
+	small_keep(s, &docker, "/x", &(struct small){ .status = 404 }, 9);
 	a = small_get(s, &docker, "/x", 1);
 	require(a);
 	check_eq(a->status, 404);
