@@ -5,6 +5,7 @@
  *
  *   PATH/blobs/sha256/ab/<hex>                 a verified blob
  *   PATH/manifests/sha256/ab/<hex>.<suffix>    a verified manifest; the suffix is its media type
+ *   PATH/private/...                           the same two, for what needs a permission to read
  *   PATH/tags/<registry>/<repo...>/_tags/<tag> one line: digest, type, bytes, time of last check
  *   PATH/tmp/<name>                            fills in progress; orphans are removed at start
  *   PATH/quarantine/<name>                     what was found damaged: bounded, never served
@@ -83,8 +84,27 @@ struct cache_totals {
 };
 void cache_totals(struct cache *c, struct cache_totals *out);
 
-/* type 0: a blob; else a manifest, and on a hit the entry tells its type. */
-enum cache_kind { CACHE_BLOB, CACHE_MANIFEST };
+/*
+ * type 0: a blob; else a manifest, and on a hit the entry tells its type.  What is private is kept
+ * apart, on the disk too: whoever looks for a public blob never finds it, whatever he knows.
+ */
+enum cache_kind {
+	CACHE_BLOB,
+	CACHE_MANIFEST,
+	CACHE_PRIVATE_BLOB,
+	CACHE_PRIVATE_MANIFEST,
+	CACHE_KINDS,
+};
+
+static inline bool cache_kind_is_private(enum cache_kind kind)
+{
+	return kind == CACHE_PRIVATE_BLOB || kind == CACHE_PRIVATE_MANIFEST;
+}
+
+static inline bool cache_kind_is_blob(enum cache_kind kind)
+{
+	return kind == CACHE_BLOB || kind == CACHE_PRIVATE_BLOB;
+}
 
 enum cache_found {
 	CACHE_HIT,  /* ready: verified, complete */

@@ -154,7 +154,7 @@ void fill_begin(struct fill *f, struct cache *c, struct blob *b, struct loop *l,
 		.fd = -1,
 		.part_fd = -1,
 		.size = BLOB_SIZE_UNKNOWN,
-		.type = b->kind == CACHE_MANIFEST ? 1 : 0,
+		.type = cache_kind_is_blob((enum cache_kind)b->kind) ? 0 : 1,
 	};
 	blob_set_filler(b, true);
 	fill_enter(f, FILL_DISK);
@@ -229,7 +229,7 @@ static void fill_look_part(struct fill *f)
 	char *path = f->path;
 
 	_Static_assert(sizeof(f->path) >= PARTIAL_PATH_MAX, "it must fit");
-	partial_name(&f->blob->digest, f->part_name);
+	partial_name((enum cache_kind)f->blob->kind, &f->blob->digest, f->part_name);
 	partial_path(f->part_name, path);
 	op_init(&f->file_op, &f->inflight, fill_part_looked);
 	loop_openat(f->loop, &f->file_op, f->cache->store.root_fd, path,

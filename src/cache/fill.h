@@ -62,7 +62,7 @@ struct fill {
 	uint64_t saved;      /* bytes that the journal vouches for */
 	uint64_t saving;
 	int save_err;
-	char part_name[144];
+	char part_name[152];
 	char tmp_name[32];
 	char path[192]; /* of the blob, below the cache's folder */
 };

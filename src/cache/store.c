@@ -15,12 +15,28 @@
 #include "base/err.h"
 
 static const char *const kind_folders[] = {
-	[CACHE_BLOB] = "blobs", [CACHE_MANIFEST] = "manifests"
+	[CACHE_BLOB] = "blobs",
+	[CACHE_MANIFEST] = "manifests",
+	[CACHE_PRIVATE_BLOB] = "private/blobs",
+	[CACHE_PRIVATE_MANIFEST] = "private/manifests",
 };
 static const char *const folders[] = {
-	"blobs",     "blobs/sha256",     "blobs/sha512",
-	"manifests", "manifests/sha256", "manifests/sha512",
-	"partial",   "quarantine",       "tags",
+	"blobs",
+	"blobs/sha256",
+	"blobs/sha512",
+	"manifests",
+	"manifests/sha256",
+	"manifests/sha512",
+	"private",
+	"private/blobs",
+	"private/blobs/sha256",
+	"private/blobs/sha512",
+	"private/manifests",
+	"private/manifests/sha256",
+	"private/manifests/sha512",
+	"partial",
+	"quarantine",
+	"tags",
 	"tmp",
 };
 
@@ -52,7 +68,8 @@ static int store_make_folder(int dir_fd, const char *path)
 {
 	struct stat st;
 
-	if (mkdirat(dir_fd, path, 0755) == 0)
+	/* What clients need a permission for is no business of this machine's other users. */
+	if (mkdirat(dir_fd, path, strcmp(path, "private") == 0 ? 0700 : 0755) == 0)
 		return 0;
 	if (errno != EEXIST)
 		return -errno;
@@ -260,7 +277,7 @@ void store_path(const struct store *s, enum cache_kind kind, const struct digest
 	char hex[DIGEST_TEXT_MAX];
 	int n;
 
-	assert((kind == CACHE_BLOB) == (type == 0));
+	assert(cache_kind_is_blob(kind) == (type == 0));
 	assert(type == 0 || type < s->suffixes_count);
 	digest_format_hex(d, hex);
 	n = snprintf(out, STORE_PATH_MAX, "%s/%s/%.2s/%s%s%s", store_kind_folder(kind),
@@ -291,7 +308,7 @@ bool store_name_parse(const struct store *s, enum cache_kind kind, enum digest_a
 	if (!digest_parse(slice_first(slice_of(text), (size_t)n), d))
 		return false;
 	*type = 0;
-	if (kind == CACHE_BLOB)
+	if (cache_kind_is_blob(kind))
 		return name[hex.len] == '\0';
 	*type = store_suffix_type(s, suffix);
 	return *type != 0;

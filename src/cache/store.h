@@ -18,8 +18,8 @@
 
 enum {
 	STORE_SUFFIX_MAX = 32,
-	/* "manifests/sha512/ab/" + 128 + "." + suffix + NUL */
-	STORE_PATH_MAX = 20 + 128 + 1 + STORE_SUFFIX_MAX + 1,
+	/* "private/manifests/sha512/ab/" + 128 + "." + suffix + NUL */
+	STORE_PATH_MAX = 28 + 128 + 1 + STORE_SUFFIX_MAX + 1,
 	STORE_TMP_MAX = 32,
 };
 

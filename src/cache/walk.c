@@ -4,7 +4,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 
-enum { WALK_ROOTS = 4 }; /* two kinds, two algorithms */
+enum { WALK_ROOTS = 2 * CACHE_KINDS }; /* two algorithms */
 
 void walk_begin(struct walk *w, const struct store *s)
 {
@@ -28,8 +28,8 @@ static void walk_next_root(struct walk *w)
 {
 	char path[STORE_PATH_MAX];
 
-	w->kind = w->next % 2 ? CACHE_MANIFEST : CACHE_BLOB;
-	w->alg = w->next / 2 ? DIGEST_SHA512 : DIGEST_SHA256;
+	w->kind = (enum cache_kind)(w->next % CACHE_KINDS);
+	w->alg = w->next / CACHE_KINDS ? DIGEST_SHA512 : DIGEST_SHA256;
 	w->next++;
 	snprintf(path, sizeof(path), "%s/%s", store_kind_folder(w->kind), digest_alg_name(w->alg));
 	w->outer = store_list(w->store, path);

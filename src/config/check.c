@@ -163,6 +163,37 @@ static void check_policies(struct draft *d, const struct draft_section *s,
 	}
 }
 
+/* The client's credentials go where the configuration says, and only where nobody can read them. */
+static void check_auth(struct draft *d, const struct draft_section *s, const struct conf_mirror *m)
+{
+	unsigned line = draft_line(s, "auth");
+
+	if (m->auth != AUTH_CLIENT)
+		return;
+	for (unsigned i = 0; i < m->upstreams.count; i++)
+		if (!m->upstreams.v[i].https)
+			draft_error(d, line,
+				    "%s auth = client: needs an https upstream, since clients' "
+				    "credentials are passed on to it; upstream is %s",
+				    draft_title(s).text, m->upstreams.v[i].text);
+	if (m->upstreams.count > 1)
+		draft_error(d, line,
+			    "%s auth = client: needs a single upstream, since a client's token is "
+			    "of one registry; remove the others of 'upstream'",
+			    draft_title(s).text);
+	if (m->credentials.count)
+		draft_error(d, line,
+			    "%s auth = client: the mirror has no credentials of its own then; "
+			    "remove 'credentials' or take auth = mirror",
+			    draft_title(s).text);
+	if (d->c->server.plain.count)
+		draft_warning(
+			d, line,
+			"%s auth = client: [server] plain answers for it only behind a balancer "
+			"that ends TLS and sends X-Forwarded-Proto: https",
+			draft_title(s).text);
+}
+
 static void finish_mirror(struct draft *d, const struct draft_section *s, bool look_at_files)
 {
 	struct conf_mirror *m = s->data;
@@ -175,6 +206,7 @@ static void finish_mirror(struct draft *d, const struct draft_section *s, bool l
 	read_credentials(d, s, m, look_at_files);
 	for (unsigned i = 0; i < m->upstreams.count; i++)
 		check_upstream(d, s, m, i);
+	check_auth(d, s, m);
 }
 
 /* Moves the structs of one kind of section into one array. */

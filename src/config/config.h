@@ -11,7 +11,8 @@
  *     final dot; paths are absolute.
  *  4. No host name stands twice, in server.hosts and all mirrors' hosts together.
  *  5. https has a certificate; there is a mirror; https or plain has an address.
- *  6. Passwords are in no message and no dump, and are wiped when the last reference goes.
+ *  6. A mirror with auth = client has an https upstream and no credentials of its own.
+ *  7. Passwords are in no message and no dump, and are wiped when the last reference goes.
  */
 #pragma once
 
@@ -47,6 +48,8 @@ struct conf_names {
 
 enum conf_access { ACCESS_OFF, ACCESS_STDOUT, ACCESS_FILE };
 enum conf_format { FORMAT_COMBINED, FORMAT_JSON };
+/* Whose permission counts for what a mirror serves: the mirror's own, or each client's. */
+enum conf_auth { AUTH_MIRROR, AUTH_CLIENT };
 enum conf_family { CONF_FAMILY_ANY, CONF_FAMILY_V4, CONF_FAMILY_V6 }; /* as io's FAMILY_ */
 
 /* [server] */
@@ -202,6 +205,7 @@ struct conf_mirror {
 	uint64_t negative_ms;        /* how long a 404 is kept; 0: not */
 	uint64_t stale_for_ms;       /* while upstream fails */
 	uint64_t retry_after_max_ms; /* the longest rest after a 429 */
+	enum conf_auth auth;
 	uint64_t connect_timeout_ms;
 	uint64_t first_byte_timeout_ms;
 	uint64_t idle_timeout_ms; /* a body of which no byte comes */

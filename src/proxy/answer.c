@@ -7,6 +7,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "http/challenge.h"
+#include "proxy/private.h"
 
 enum { RETRY_AFTER_S = 30 }; /* when upstream says 429 and not how long */
 
@@ -22,6 +23,8 @@ void answer_field(struct xfer *x, const char *name, const char *value)
 /* Fields that every answer of the mirror has. */
 static void answer_begin(struct xfer *x, int status)
 {
+	bool token = x->state == XFER_TOKEN;
+
 	x->status = status;
 	x->fields_count = 0;
 	x->state = XFER_ANSWER;
@@ -30,6 +33,10 @@ static void answer_begin(struct xfer *x, int status)
 	if (x->kind == LISTEN_HTTPS || x->kind == LISTEN_PLAIN) {
 		answer_field(x, "Docker-Distribution-Api-Version", "registry/2.0");
 		answer_field(x, "X-Content-Type-Options", "nosniff");
+	}
+	if (private_is(x)) {
+		answer_field(x, "Cache-Control", token ? "no-store" : "private, no-cache");
+		answer_field(x, "Vary", "Authorization");
 	}
 	if (x->route.ns.len && x->mirror)
 		answer_field(x, "OCI-Namespace", x->mirror->conf->name);
@@ -100,6 +107,8 @@ static void answer_refused(struct xfer *x, const struct blob_failure *why)
 				    status);
 	x->cache = "pass";
 	answer_error(x, status, oci_code_of(status, x->path.verb), slice_of(said));
+	if (status == 401 && private_is(x))
+		answer_field(x, "WWW-Authenticate", private_challenge(x));
 	if (status == 429 || (status == 503 && why->retry_after_s))
 		answer_field(x, "Retry-After",
 			     arena_printf(&x->arena, "%u",
@@ -125,7 +134,7 @@ static void answer_content_fields(struct xfer *x, const struct digest *d, uint8_
 	answer_field(x, "ETag", arena_printf(&x->arena, "\"%s\"", digest));
 	answer_field(x, "Content-Type", oci_types[type].media_type);
 	answer_field(x, "Accept-Ranges", "bytes");
-	if (x->path.ref_is_digest)
+	if (x->path.ref_is_digest && !private_is(x))
 		answer_field(x, "Cache-Control", "max-age=31536000");
 	answer_field(x, "X-Cache", x->cache);
 	if (!x->stale)

@@ -91,6 +91,7 @@ static struct bypass *bypass_make(struct proxy *p, struct task *owner, const str
 		.target = o->target,
 		.scope = o->scope,
 		.accept = o->accept,
+		.authorization = o->authorization,
 	};
 	timer_init(&bp->pause, bypass_pause_over);
 	op_init(&bp->read_op, &bp->inflight, bypass_read_done);

@@ -20,7 +20,8 @@ struct bypass_opts {
 	struct mirror *mirror;
 	const char *target; /* borrowed, as the next */
 	const char *scope;
-	const char *accept; /* NULL: none */
+	const char *accept;        /* NULL: none */
+	const char *authorization; /* as in fetch_opts */
 	const struct digest *digest;
 };
 

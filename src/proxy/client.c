@@ -188,6 +188,9 @@ static enum step client_read(struct client *c)
 		case H1_DONE: {
 			enum step s = client_request(c, &m);
 
+			/* The block goes back to a pool: no credentials in it. */
+			if (msg_field(&m, "Authorization").ptr)
+				explicit_bzero(c->in.mem + c->in.head, used);
 			buf_take(&c->in, used);
 			client_return_buf(c);
 			return s;

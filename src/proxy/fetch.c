@@ -93,6 +93,8 @@ static bool fetch_make_request(struct fetch *f)
 	if (f->o.from > 0 && !f->probing)
 		range = arena_printf(&f->arena, "Range: bytes=%llu-\r\n",
 				     (unsigned long long)f->o.from);
+	if (f->o.first_byte && !f->probing)
+		range = "Range: bytes=0-0\r\n";
 	if (!authority || !range)
 		return false;
 	f->request = arena_printf(
@@ -403,6 +405,8 @@ void fetch_close(struct fetch *f)
 	if (f->conn)
 		upconn_put(f->conn, false);
 	f->conn = NULL;
+	if (f->request)
+		explicit_bzero(f->request, f->request_len);
 	arena_fini(&f->arena);
 	f->state = FETCH_IDLE;
 }

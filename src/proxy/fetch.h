@@ -6,8 +6,8 @@
  *
  * Invariants
  *  1. What is sent upstream is made here from the mirror's configuration: nothing of a client's
- *     request but method, path and Accept gets in; no client's Authorization, cookie or `ns` ever
- *     does.
+ *     request but method, path and Accept gets in, no cookie and no `ns`; its Authorization does
+ *     if the mirror has auth = client, and then nothing of our own.
  *  2. Authorization goes to the upstream's own origin only, never along a redirect to another one.
  *  3. Redirects and token servers are https (http only within an origin that the configuration
  *     itself names as http), and upconn.c refuses private addresses.
@@ -46,13 +46,14 @@ struct fetch_opts {
 	const char *scope;  /* of the token, NULL: none is needed */
 	const char *accept; /* NULL: none */
 	bool head;
-	uint64_t from; /* > 0: Range: bytes=FROM- */
+	uint64_t from;   /* > 0: Range: bytes=FROM- */
+	bool first_byte; /* Range: bytes=0-0 */
 	/*
 	 * Token requests: an absolute place instead of the upstream's own, and credentials for it;
 	 * no other upstream is asked.
 	 */
 	const struct uri *place;
-	const char *authorization; /* secret, borrowed */
+	const char *authorization; /* without <place>: the client's own; secret, borrowed */
 };
 
 struct fetch {

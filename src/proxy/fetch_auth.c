@@ -15,8 +15,8 @@ void fetch_drop_token(struct fetch *f, bool bad)
 
 static bool fetch_wants_token(const struct fetch *f)
 {
-	return f->auth_allowed && !f->o.place && !f->probing && f->o.scope && f->up->realm &&
-	       !f->up->basic;
+	return f->o.mirror->conf->auth != AUTH_CLIENT && f->auth_allowed && !f->o.place &&
+	       !f->probing && f->o.scope && f->up->realm && !f->up->basic;
 }
 
 /* The token server's 401, 403, 429 ... is the answer. */
@@ -33,7 +33,9 @@ enum step fetch_auth(struct fetch *f)
 {
 	struct blob_failure why;
 
-	if (!f->o.place && f->account < 0 && !fetch_pick(f))
+	/* A client has a quota of his own, and no account is ours. */
+	if (!f->o.place && f->o.mirror->conf->auth != AUTH_CLIENT && f->account < 0 &&
+	    !fetch_pick(f))
 		return STEP_WAIT;
 	if (!fetch_wants_token(f)) {
 		f->state = FETCH_CONN;
@@ -67,10 +69,10 @@ const char *fetch_authorization(struct fetch *f)
 {
 	const struct conf_account *a;
 
-	if (f->o.place)
-		return f->o.authorization;
 	if (!f->auth_allowed || f->probing)
 		return NULL;
+	if (f->o.place || f->o.mirror->conf->auth == AUTH_CLIENT)
+		return f->o.authorization;
 	if (f->token)
 		return arena_printf(&f->arena, "Bearer %s", f->token->value);
 	a = upstream_account(f->up, (unsigned)f->account);
@@ -123,6 +125,12 @@ bool fetch_reauth(struct fetch *f)
 	struct challenge c;
 	bool had_token = f->token != NULL;
 
+	/* The client is told what upstream wants, and asks again himself. */
+	if (f->o.mirror->conf->auth == AUTH_CLIENT) {
+		if (f->auth_allowed && !f->o.place && fetch_challenge(f, &c))
+			(void)upstream_learn(f->up, &c);
+		return false;
+	}
 	/* A token that was refused is replaced once. */
 	if (!f->auth_allowed || f->o.place || !f->o.scope || (had_token && ++f->refusals > 1))
 		return false;

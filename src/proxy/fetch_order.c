@@ -31,6 +31,8 @@ static void fetch_begin(struct fetch *f)
 {
 	const struct conf_upstream *up = f->up->conf;
 
+	if (f->request)
+		explicit_bzero(f->request, f->request_len);
 	arena_fini(&f->arena);
 	arena_init(&f->arena, FETCH_ARENA);
 	f->words = (struct buf){ 0 };
@@ -39,8 +41,11 @@ static void fetch_begin(struct fetch *f)
 	f->origin = (struct uri){ .https = up->https,
 				  .host = slice_of(up->host),
 				  .port = up->port,
-				  .target = f->o.place ? SLICE("/") : slice_of(f->o.target) };
-	f->at = f->o.place ? *f->o.place : f->origin;
+				  .target = slice_of(f->o.target) };
+	/* A token server's redirect to another origin does not get the credentials either. */
+	if (f->o.place)
+		f->origin = *f->o.place;
+	f->at = f->origin;
 	f->auth_allowed = true;
 	f->redirects = f->refusals = 0;
 	f->fresh = f->probing = f->timed_out = f->over = false;

@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "proxy/client.h"
+#include "proxy/gate.h"
 #include "proxy/pull.h"
 #include "proxy/tagcheck.h"
 #include "proxy/token.h"
@@ -245,6 +246,7 @@ static void proxy_end_poll(struct timer *t)
 void proxy_fini(struct proxy *p)
 {
 	access_fini(&p->access);
+	gate_free(p->gate);
 	generations_fini(p);
 	free(p->listeners);
 	pool_fini(&p->client_pool);

@@ -98,6 +98,7 @@ struct proxy {
 	unsigned pulls_count;
 	struct list tagchecks;
 	unsigned tagchecks_count;
+	struct gate *gate;  /* NULL until a mirror with auth = client needs it */
 	struct list tokens; /* most recently used first */
 	unsigned tokens_count;
 

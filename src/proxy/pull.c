@@ -51,7 +51,8 @@ struct pull {
 	struct fill fill;
 	struct fetch fetch;
 	struct fetch_opts opts;
-	struct buf body; /* manifest or error body; malloc'ed */
+	char *authorization; /* a client's own, or NULL; secret */
+	struct buf body;     /* manifest or error body; malloc'ed */
 	uint8_t type;
 	struct timer pause;
 	unsigned retries;    /* since the last PULL_PROGRESS bytes */
@@ -93,6 +94,9 @@ void pull_drop(struct pull *pl)
 	list_remove(&pl->node);
 	p->pulls_count--;
 	free(pl->body.mem);
+	if (pl->authorization)
+		explicit_bzero(pl->authorization, strlen(pl->authorization));
+	free(pl->authorization);
 	arena_fini(&pl->arena);
 	free(pl);
 	proxy_ended(p);
@@ -116,6 +120,12 @@ void pull_prefer(struct pull *pl, unsigned up)
 	pl->opts.first = up;
 }
 
+bool pull_authorize(struct pull *pl, const char *authorization)
+{
+	pl->authorization = strdup(authorization);
+	return pl->authorization != NULL;
+}
+
 void pull_start(struct pull *pl, struct mirror *m, struct slice repo, enum cache_kind kind,
 		const struct digest *d, struct blob *blob)
 {
@@ -129,9 +139,11 @@ void pull_start(struct pull *pl, struct mirror *m, struct slice repo, enum cache
 		.first = pl->opts.first,
 		.owner = &pl->task,
 		.target = arena_printf(&pl->arena, "/v2/%.*s/%s/%s", SLICE_FMT(repo),
-				       kind == CACHE_BLOB ? "blobs" : "manifests", pl->digest),
+				       cache_kind_is_blob(kind) ? "blobs" : "manifests",
+				       pl->digest),
 		.scope = oci_pull_scope(&pl->arena, repo),
-		.accept = kind == CACHE_BLOB ? NULL : oci_accept_manifests,
+		.accept = cache_kind_is_blob(kind) ? NULL : oci_accept_manifests,
+		.authorization = pl->authorization,
 	};
 	fill_begin(&pl->fill, p->cache, blob, p->loop, &p->stats, &pl->task);
 	pl->state = PULL_DISK;
@@ -221,7 +233,7 @@ static bool pull_head(struct pull *pl)
 		pl->state = PULL_REFUSED;
 		return true;
 	}
-	if (pl->kind == CACHE_MANIFEST) {
+	if (!cache_kind_is_blob(pl->kind)) {
 		pl->state = PULL_MEMORY;
 		return true;
 	}

@@ -18,6 +18,8 @@ struct pull *pull_reserve(struct proxy *p) must_check;
 void pull_drop(struct pull *pl);
 /* Before pull_start(): that upstream of the mirror is asked first. */
 void pull_prefer(struct pull *pl, unsigned up);
+/* Before pull_start(): asks with a client's own Authorization, copied.  False: no memory. */
+bool pull_authorize(struct pull *pl, const char *authorization) must_check;
 /*
  * After CACHE_MISS for <blob>: fills it from <m>, as <repo>'s manifest or blob.  Whatever happens,
  * the blob ends READY or FAILED.

@@ -238,3 +238,18 @@ void route_find(struct arena *a, const struct config *c, struct slice host,
 	else if (path->verb != OCI_CATALOG)
 		(void)complete_repo(a, c, out);
 }
+
+int route_ping(struct arena *a, const struct config *c, struct slice host,
+	       const struct oci_path *path)
+{
+	struct slice prefix = last_segment(path->prefix);
+	struct route r = { .mirror = mirror_of_host(c, host) };
+
+	if (!find_ns(a, path, &r))
+		return -1;
+	if (r.ns.ptr && !agree(a, c, name_it(c, r.ns), &r))
+		return -1;
+	if (prefix.len > 0 && !agree(a, c, name_it(c, prefix), &r))
+		return -1;
+	return r.mirror;
+}

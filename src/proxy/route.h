@@ -24,6 +24,9 @@ struct route {
 	const char *why; /* a sentence for the client, in the arena */
 };
 
+/* The mirror that /v2/ is asked of, -1: none in particular, or several. */
+int route_ping(struct arena *a, const struct config *c, struct slice host,
+	       const struct oci_path *path);
 /*
  * <host>: Host without port, any case.  <path> has a verb other than OCI_PING, OCI_NONE and
  * OCI_BAD.

@@ -10,6 +10,7 @@
 #include "config/policy.h"
 #include "proxy/answer.h"
 #include "proxy/local.h"
+#include "proxy/private.h"
 #include "proxy/pull.h"
 #include "proxy/recall.h"
 
@@ -56,6 +57,10 @@ void xfer_start(struct xfer *x, struct proxy *p, struct task *owner, const struc
 	x->if_none_match = keep(x, msg_field(m, "If-None-Match"));
 	x->if_range = keep(x, msg_field(m, "If-Range"));
 	x->user_agent = keep(x, msg_field(m, "User-Agent"));
+	x->forwarded_https = slice_ieq(msg_field(m, "X-Forwarded-Proto"), SLICE("https"));
+	if (msg_field(m, "Authorization").ptr)
+		x->authorization = strndup(msg_field(m, "Authorization").ptr,
+					   msg_field(m, "Authorization").len);
 }
 
 void xfer_start_error(struct xfer *x, struct proxy *p, struct task *owner, int status,
@@ -94,6 +99,9 @@ static enum step xfer_route_image(struct xfer *x)
 		return STEP_MORE;
 	}
 	x->mirror = &x->proxy->mirrors[x->route.mirror];
+	if (private_is(x))
+		return private_begin(x), STEP_MORE;
+	private_forget(x);
 	if (x->path.verb == OCI_TAGS || x->path.verb == OCI_REFERRERS) {
 		x->state = XFER_RELAY;
 		return STEP_MORE;
@@ -132,6 +140,8 @@ static enum step xfer_route(struct xfer *x)
 		return STEP_MORE;
 	}
 	oci_parse(&x->arena, x->target, &x->path);
+	if (private_token_route(x))
+		return STEP_MORE;
 	if (x->method != METHOD_GET && x->method != METHOD_HEAD) {
 		answer_error(x, 405, "UNSUPPORTED",
 			     SLICE("this is a mirror for pulling: push to the registry itself"));
@@ -139,6 +149,8 @@ static enum step xfer_route(struct xfer *x)
 	}
 	switch (x->path.verb) {
 	case OCI_PING:
+		if (private_ping_route(x))
+			return STEP_MORE;
 		x->cache = "local";
 		answer_text(x, 200, "application/json", "{}");
 		return STEP_MORE;
@@ -258,13 +270,15 @@ static enum step xfer_tag(struct xfer *x)
 
 static enum cache_kind xfer_kind(const struct xfer *x)
 {
+	if (private_is(x))
+		return x->path.verb == OCI_MANIFEST ? CACHE_PRIVATE_MANIFEST : CACHE_PRIVATE_BLOB;
 	return x->path.verb == OCI_MANIFEST ? CACHE_MANIFEST : CACHE_BLOB;
 }
 
 /* Where it can be had without the cache.  False: no memory. */
 static bool xfer_set_rest(struct xfer *x)
 {
-	bool blob = xfer_kind(x) == CACHE_BLOB;
+	bool blob = cache_kind_is_blob(xfer_kind(x));
 	char digest[DIGEST_TEXT_MAX];
 
 	digest_format(&x->digest, digest);
@@ -274,6 +288,7 @@ static bool xfer_set_rest(struct xfer *x)
 				       blob ? "blobs" : "manifests", digest),
 		.scope = oci_pull_scope(&x->arena, x->route.repo),
 		.accept = blob ? NULL : oci_accept_manifests,
+		.authorization = x->authorization,
 		.digest = &x->digest,
 	};
 	body_set_rest(&x->body, &x->rest);
@@ -345,6 +360,10 @@ static enum step xfer_lookup(struct xfer *x)
 	x->lookups++;
 	x->joined = false;
 	pl = pull_reserve(x->proxy);
+	if (pl && x->authorization && !pull_authorize(pl, x->authorization)) {
+		pull_drop(pl);
+		pl = NULL;
+	}
 	if (!pl) {
 		answer_failed(x, ERR_LIMIT);
 		return STEP_MORE;
@@ -413,7 +432,7 @@ static enum step xfer_fill(struct xfer *x)
 		if (v.state == BLOB_FAILED)
 			return xfer_fill_failed(x);
 		if (xfer_is_verified(x) ||
-		    (v.state == BLOB_FILLING && v.size > 0 && xfer_kind(x) == CACHE_BLOB)) {
+		    (v.state == BLOB_FILLING && v.size > 0 && cache_kind_is_blob(xfer_kind(x)))) {
 			xfer_hit(x);
 			return STEP_MORE;
 		}
@@ -438,6 +457,7 @@ static enum step xfer_bypass_manifest(struct xfer *x)
 			.target = x->rest.target,
 			.scope = x->rest.scope,
 			.accept = x->rest.accept,
+			.authorization = x->authorization,
 		};
 		fetch_start(&x->fetch, x->proxy, &x->fetch_opts);
 	}
@@ -505,7 +525,7 @@ static enum step xfer_bypass(struct xfer *x)
 		answer_failed(x, ERR_LIMIT);
 		return STEP_MORE;
 	}
-	return xfer_kind(x) == CACHE_BLOB ? xfer_bypass_blob(x) : xfer_bypass_manifest(x);
+	return cache_kind_is_blob(xfer_kind(x)) ? xfer_bypass_blob(x) : xfer_bypass_manifest(x);
 }
 
 /* ---- relaying ---- */
@@ -518,6 +538,7 @@ static bool xfer_relay_start(struct xfer *x)
 		.target = recall_target(x),
 		.scope = oci_pull_scope(&x->arena, x->route.repo),
 		.accept = x->path.verb == OCI_MANIFEST ? oci_accept_manifests : NULL,
+		.authorization = x->authorization,
 		.head = x->method == METHOD_HEAD,
 	};
 	if (!x->fetch_opts.target || !x->fetch_opts.scope)
@@ -591,6 +612,9 @@ bool xfer_run(struct xfer *x)
 	while (s == STEP_MORE) {
 		switch (x->state) {
 		case XFER_ROUTE: s = xfer_route(x); break;
+		case XFER_PRIVATE:
+		case XFER_PING:
+		case XFER_TOKEN: s = private_run(x) ? STEP_MORE : STEP_WAIT; break;
 		case XFER_TAG: s = xfer_tag(x); break;
 		case XFER_LOOKUP: s = xfer_lookup(x); break;
 		case XFER_FILL: s = xfer_fill(x); break;
@@ -611,6 +635,11 @@ bool xfer_close(struct xfer *x)
 	if (x->blob)
 		blob_unref(x->blob);
 	x->blob = NULL;
+	if (x->secret)
+		explicit_bzero(x->secret, strlen(x->secret));
+	if (x->secret && x->relayed.mem)
+		explicit_bzero(x->relayed.mem, x->relayed.tail);
+	private_forget(x);
 	free(x->relayed.mem);
 	buf_init(&x->relayed, NULL, 0);
 	recall_drop(x);

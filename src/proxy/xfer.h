@@ -5,10 +5,11 @@
  *
  *   ROUTE -> TAG -> LOOKUP -> FILL -> ANSWER       a manifest or blob
  *            LOOKUP, FILL -> BYPASS -> ANSWER      the same while the disk fails
+ *   ROUTE -> PRIVATE -> LOOKUP ...                 the same, each client with his own permission
  *   ROUTE -> RELAY -> ANSWER                       tags/list, referrers, HEAD of what is not cached
+ *   ROUTE -> ANSWER                                ping, errors, admin, redirects
  *
  * TAG, LOOKUP and RELAY answer at once what small.h keeps of upstream's last answer.
- *   ROUTE -> ANSWER                                ping, errors, admin, redirects
  */
 #pragma once
 
@@ -22,7 +23,10 @@
 
 enum xfer_state {
 	XFER_ROUTE,
-	XFER_TAG, /* waiting for a tag check */
+	XFER_PRIVATE, /* auth = client: does upstream allow it to this client?  See private.h */
+	XFER_PING,    /* the same for /v2/ */
+	XFER_TOKEN,   /* the same for a token */
+	XFER_TAG,     /* waiting for a tag check */
 	XFER_LOOKUP,
 	XFER_FILL,   /* waiting for the blob's size (a manifest: all of it), or its failure */
 	XFER_BYPASS, /* the cache cannot hold it: straight from upstream */
@@ -55,6 +59,8 @@ struct xfer {
 	struct slice if_none_match;
 	struct slice if_range;
 	struct slice user_agent;
+	char *authorization;  /* malloc'ed and wiped; NULL once it is known to be of no use */
+	bool forwarded_https; /* a balancer says that it has ended TLS */
 	unsigned minor;
 	const char *sni; /* NULL: no TLS, or none sent */
 
@@ -76,6 +82,8 @@ struct xfer {
 	struct fetch_opts fetch_opts;
 	struct buf relayed;       /* malloc'ed */
 	const struct small *kept; /* a reference: what is answered from memory */
+	char *secret;             /* in the arena: an answer to wipe */
+	bool learned;             /* /v2/ was asked what upstream wants */
 
 	/* The answer. */
 	int status;

@@ -162,6 +162,32 @@ TEST(scan_takes_what_is_well_formed_and_leaves_the_rest)
 	rig_fini(&r);
 }
 
+TEST(cache_keeps_private_blobs_apart)
+{
+	struct rig r;
+	struct digest d;
+	struct blob *b;
+	struct cache_totals totals;
+
+	require(rig_init(&r, NULL));
+	rig_settle(&r);
+	rig_write(&r, "private/blobs/sha256/ba/" ABC, "abc");
+	rig_write(&r, "private/manifests/sha256/ba/" ABC ".oci-index", "abc");
+	rig_reopen(&r);
+	cache_totals(r.cache, &totals);
+	check_eq(totals.blobs, 2);
+	require(digest_parse(SLICE("sha256:" ABC), &d));
+	check(!cache_peek(r.cache, CACHE_BLOB, &d));
+	check(!cache_peek(r.cache, CACHE_MANIFEST, &d));
+	require(cache_get(r.cache, CACHE_PRIVATE_BLOB, &d, &b) == CACHE_HIT);
+	check(rig_body_is(b, "abc", 3));
+	blob_unref(b);
+	b = cache_peek(r.cache, CACHE_PRIVATE_MANIFEST, &d);
+	require(b);
+	blob_unref(b);
+	rig_fini(&r);
+}
+
 TEST(cache_notices_files_that_were_deleted_or_cut)
 {
 	struct cache_totals totals;

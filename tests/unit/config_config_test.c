@@ -214,6 +214,26 @@ TEST(who_gets_the_credentials_is_never_guessed)
 	check(told(&errs.errors, "at most 8 may be given"));
 }
 
+TEST(clients_credentials_go_where_nobody_can_read_them)
+{
+	struct config *c = parse(LEAST);
+
+	require(c);
+	check_eq(c->mirrors[0].auth, AUTH_MIRROR);
+	config_unref(c);
+	c = parse(LEAST "auth = client\n");
+	require(c);
+	check_eq(c->mirrors[0].auth, AUTH_CLIENT);
+	config_unref(c);
+	check(!parse(LEAST "auth = client\nupstream = http://quay.io:5000\n"));
+	check(told(&errs.errors, "auth = client: needs an https upstream"));
+	check(!parse(LEAST "auth = client\nupstream = https://a.test https://b.test\n"));
+	check(told(&errs.errors, "auth = client: needs a single upstream"));
+	check(!parse(LEAST "auth = client\ncredentials = /a\n"));
+	check(told(&errs.errors, "auth = client: the mirror has no credentials of its own"));
+	check(!parse(LEAST "auth = both\n"));
+}
+
 TEST(all_mistakes_are_told_at_once_with_their_lines)
 {
 	check(!parse("[server]\nworkers = -3\nwokers = 1\nhttps = 1.2.3.4\nnonsense\n"

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * Requests to a mirror with auth = client: steps of an xfer before it may look into the cache.
+ *
+ * Invariants
+ *  1. Nothing is served, cached or not, that upstream has not allowed to this client, in this
+ *     repository, by this digest; a grant of gate.h is the only memory of that.  An upstream that
+ *     cannot be asked is an error: nothing old is served instead.
+ *  2. What upstream says about a redirect is not taken for a yes: the redirect is followed to its
+ *     end, without the client's Authorization.
+ *  3. A client's credentials go to the token server that upstream's own challenge named, by https
+ *     and only if config_realm_ok(); his token to upstream's own origin.  Neither is kept.
+ *  4. By plain HTTP it is served only if a balancer says that the client's side has TLS.
+ *
+ * A client learns from the 401's challenge to ask /token/MIRROR here.  POST (OAuth2) is answered
+ * 405, after which clients send GET with Basic.
+ */
+#pragma once
+
+#include "proxy/xfer.h"
+
+static inline bool private_is(const struct xfer *x)
+{
+	return x->mirror && x->mirror->conf->auth == AUTH_CLIENT;
+}
+
+/* After routing of an image's request; ends in XFER_ANSWER, XFER_LOOKUP or XFER_RELAY. */
+void private_begin(struct xfer *x);
+/* True: it is such a mirror's /v2/, or its token endpoint; the state is set. */
+bool private_ping_route(struct xfer *x);
+bool private_token_route(struct xfer *x);
+/* In XFER_PRIVATE, XFER_PING, XFER_TOKEN.  False: the owner will be woken. */
+bool private_run(struct xfer *x);
+/* WWW-Authenticate of a 401; NULL: upstream's wish is not known, or no memory. */
+const char *private_challenge(struct xfer *x);
+/* The client's Authorization is not needed any more. */
+void private_forget(struct xfer *x);

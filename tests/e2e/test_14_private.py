@@ -1,0 +1,335 @@
+"""auth = client: what upstream allows to one client is served to no other."""
+import base64
+import json
+import re
+import time
+
+import pytest
+
+from rig import httpd, images, tokens
+from rig.clients import CLIENTS, Mirror
+from rig.proc import wait_for
+from rig.wire import ACCEPT
+
+HOST, REPO = "docker.mirror.test", "private/one"
+ALICE = "alice:" + tokens.USERS["alice"]
+BASIC = "Authorization: Basic " + base64.b64encode(ALICE.encode()).decode()
+
+
+@pytest.fixture
+def mirror(start):
+    return start({"mirror docker.io": {"auth": "client", "realm": "127.0.0.2"}})
+
+
+@pytest.fixture
+def secret(rig, request):
+    return images.small(rig.push, REPO, salt=request.node.name)
+
+
+@pytest.fixture
+def get(wire, mirror):
+    def ask(path, *headers, method="GET", host=HOST, port="https", to=None):
+        return wire(to or mirror, port=port, name=host).ask(method, path, *headers, host=host)
+    return ask
+
+
+def bearer(rig, *repos, user="alice", actions=("pull",)):
+    return "Authorization: Bearer " + rig.auth.issue(
+        [{"type": "repository", "name": r, "actions": list(actions)} for r in repos], user)
+
+
+def blob(image, n=0):
+    return f"/v2/{image.repo}/blobs/{image.layers[n]}"
+
+
+def manifest(image, ref=None):
+    return f"/v2/{image.repo}/manifests/{ref or image.tag}"
+
+
+@pytest.fixture
+def warm(rig, get, secret):
+    """Alice has all of it, so all of it is cached; what she came with."""
+    value = bearer(rig, REPO)
+    assert get(manifest(secret), value, *ACCEPT).body == secret.raw
+    for d in secret.blobs:
+        assert get(f"/v2/{REPO}/blobs/{d}", value).status == 200
+    return value
+
+
+def everything(image):
+    """Every way to ask for the manifest and a layer: (method, path, headers)."""
+    yield "GET", manifest(image), ACCEPT
+    yield "HEAD", manifest(image), ACCEPT
+    yield "GET", manifest(image, image.digest), ACCEPT
+    yield "HEAD", manifest(image, image.digest), ACCEPT
+    yield "GET", blob(image), []
+    yield "HEAD", blob(image), []
+    yield "GET", blob(image), ["Range: bytes=0-9"]
+    yield "GET", blob(image), [f'If-None-Match: "{image.layers[0]}"']
+    yield "GET", f"/v2/{image.repo}/tags/list", []
+
+
+@pytest.mark.parametrize("client", ["skopeo", "podman", "ctr"])
+def test_real_client(rig, mirror, home, secret, client):
+    """A private image comes with the client's password, and not without."""
+    with CLIENTS[client](home, Mirror(mirror.host, mirror.host, rig.ca.pem)) as c:
+        with pytest.raises(RuntimeError):
+            c.pull(secret.name)
+        assert c.pull(secret.name, creds=ALICE) == secret.digest
+        c.forget()
+        with pytest.raises(RuntimeError):
+            c.pull(secret.name)
+
+
+def test_public_image_without_login(rig, mirror, home, fresh):
+    """An anonymous token is a permission, too."""
+    with CLIENTS["skopeo"](home, Mirror(mirror.host, mirror.host, rig.ca.pem)) as c:
+        assert c.pull(fresh.name) == fresh.digest
+
+
+def test_challenge(rig, get, secret):
+    """Everything is answered 401 with our own realm, never upstream's."""
+    for path in ("/v2/", blob(secret), manifest(secret), f"/v2/{REPO}/tags/list"):
+        a = get(path)
+        value = a.get("WWW-Authenticate")
+        assert (a.status, a.code) == (401, "UNAUTHORIZED")
+        assert value.startswith(f'Bearer realm="https://{HOST}/token/docker.io",service="docker.io"')
+        assert rig.auth.host not in value
+        assert (f'scope="repository:{REPO}:pull"' in value) == (path != "/v2/")
+
+
+def test_ping_with_token(rig, get, mirror):
+    assert get("/v2/", bearer(rig, REPO)).status == 200
+    assert get("/v2/", "Authorization: Bearer nonsense").status == 401
+
+
+# The token endpoint.
+
+def ask_token(get, query, *headers, **kw):
+    return get(f"/token/docker.io?service=docker.io{query}", *headers, **kw)
+
+
+def test_token(rig, get, secret):
+    a = ask_token(get, f"&scope=repository:{REPO}:pull", BASIC)
+    answer = json.loads(a.body)
+    assert a.status == 200 and a.get("Cache-Control") == "no-store"
+    assert answer["expires_in"] == 300
+    assert get(manifest(secret), f"Authorization: Bearer {answer['token']}", *ACCEPT).body == secret.raw
+    assert [r.get("Authorization") for r in rig.auth.log] == [BASIC.partition(": ")[2]]
+    for r in (*rig.front.log, *rig.cdn.log):
+        assert "Basic" not in (r.get("Authorization") or "")
+    assert not any(r.get("Authorization") for r in rig.cdn.log)
+
+
+@pytest.mark.parametrize("scope,seen", [
+    (f"repository:{REPO}:pull,push", f"repository:{REPO}:pull"),
+    (f"repository:{REPO}:push", ""), (f"repository:{REPO}:*", ""), ("registry:catalog:*", ""),
+    ("repository:busybox:pull", "repository:library/busybox:pull"),
+    ("repository:docker.io/a/b:pull", "repository:a/b:pull"),
+    ("repository:../x:pull", ""), ("repository:a%26scope=x:pull", ""), ("", ""),
+    ("repository:a:pull+repository:b:pull",
+     "repository:library/a:pull repository:library/b:pull")])
+def test_only_pull_scopes_pass(rig, get, scope, seen):
+    import urllib.parse
+    assert ask_token(get, f"&scope={scope}", BASIC).status == 200
+    query = urllib.parse.parse_qs(rig.auth.log[-1].target.partition("?")[2])
+    assert " ".join(query.get("scope", [])) == seen
+    assert query["service"] == [tokens.SERVICE]
+
+
+def test_wrong_password(rig, get):
+    wrong = "Authorization: Basic " + base64.b64encode(b"alice:wrong").decode()
+    assert ask_token(get, f"&scope=repository:{REPO}:pull", wrong).status == 401
+    assert ask_token(get, "", "Authorization: Bearer x").status == 401
+    assert get("/token/docker.io", method="POST").status == 405
+    assert get("/token/second.test").status == 404
+    assert ask_token(get, "&scope=x" * 9).status == 400
+
+
+def test_realm_that_is_not_allowed(rig, start, get):
+    """A token server that the configuration does not know gets no credentials."""
+    s = start({"mirror docker.io": {"auth": "client"}})
+    assert ask_token(get, "", BASIC, to=s).status == 502
+    assert not rig.auth.log
+
+
+def test_realm_that_redirects(rig, get):
+    """Credentials do not go along to another origin."""
+    with rig.auth.fault(httpd.redirect(rig.cdn.url + "/token")):
+        assert ask_token(get, "", BASIC).status >= 400
+    assert rig.cdn.log and not any(r.get("Authorization") for r in rig.cdn.log)
+
+
+# Stealing.
+
+@pytest.mark.parametrize("who", ["nobody", "nonsense", "anonymous", "other-repository", "expired",
+                                 "forged", "basic"])
+def test_steal(rig, get, secret, warm, who):
+    """Whoever has no permission of his own gets nothing of what is cached."""
+    if who == "expired":
+        rig.auth.lifetime_s = -100
+    value = {"nobody": lambda: [], "nonsense": lambda: ["Authorization: Bearer nonsense"],
+             "anonymous": lambda: [bearer(rig, user="")],
+             "other-repository": lambda: [bearer(rig, "private/other")],
+             "expired": lambda: [bearer(rig, REPO)],
+             "forged": lambda: [warm[:-8] + "AAAAAAAA"],
+             "basic": lambda: [BASIC]}[who]()
+    for method, path, headers in everything(secret):
+        for _ in range(3):
+            a = get(path, *value, *headers, method=method)
+            assert a.status == 401, (method, path)
+            assert secret.raw not in a.body
+
+
+def test_steal_by_digest_from_own_repository(rig, get, secret, warm):
+    """A token for one's own repository does not open the digests of another."""
+    images.small(rig.push, "private/mine")
+    mine = bearer(rig, "private/mine")
+    for d in [*secret.blobs, secret.digest]:
+        kind = "manifests" if d == secret.digest else "blobs"
+        for method in ("GET", "HEAD"):
+            assert get(f"/v2/private/mine/{kind}/{d}", mine, *ACCEPT, method=method).status == 404
+            assert get(f"/v2/{REPO}/{kind}/{d}", mine, *ACCEPT, method=method).status == 401
+
+
+@pytest.mark.parametrize("host,path", [
+    ("second.mirror.test", "/v2/{}"), ("mirror.test", "/v2/{}?ns=second.test"),
+    ("mirror.test", "/second.test/v2/{}"), ("mirror.test", "/v2/second.test/{}"),
+    ("mirror.test", "/v2/{}?ns=docker.io"), ("mirror.test", "/docker.io/v2/{}"),
+    ("mirror.test", "/v2/docker.io/{}"), (HOST, "/v2/docker.io/{}"), (HOST, "/v2/%70rivate/one/{}"),
+    (HOST, "//v2/{}"), (HOST, "/v2//{}"), (HOST, "/v2/./{}")])
+def test_steal_by_another_way(rig, get, secret, warm, mirror, host, path):
+    """Neither another mirror (which has no credentials upstream) nor another spelling helps, and
+    after a restart it does not either."""
+    for again in range(2):
+        for below in (f"{REPO}/blobs/{secret.layers[0]}", f"{REPO}/manifests/{secret.digest}",
+                      f"{REPO}/manifests/{secret.tag}"):
+            tail = below[len(REPO) + 1:] if "%70" in path else below
+            for method in ("GET", "HEAD"):
+                a = get(path.format(tail), *ACCEPT, host=host, method=method)
+                assert a.status in (400, 401, 404), (path, a.status)
+        if not again:
+            mirror.restart()
+
+
+def test_public_mirror_ignores_authorization(rig, get, secret, warm):
+    """What a client sends to a mirror with auth = mirror goes nowhere."""
+    rig.front.log.clear()
+    assert get(blob(secret), warm, host="second.mirror.test").status == 401
+    assert all(r.get("Authorization") != warm.partition(": ")[2] for r in rig.front.log)
+
+
+def test_another_identity_is_asked_for(rig, get, secret, warm):
+    """A second client with a permission is served from the cache, after a question of his own."""
+    rig.front.log.clear()
+    rig.cdn.log.clear()
+    again = bearer(rig, REPO)
+    assert again != warm
+    a = get(blob(secret), again)
+    assert a.status == 200 and images.digest_of(a.body) == secret.layers[0]
+    assert a.get("X-Cache") == "hit" and "private" in a.get("Cache-Control")
+    assert [r.get("Authorization") for r in rig.front.seen("/blobs/")] == [again.partition(": ")[2]]
+    assert [r.get("Range") for r in rig.cdn.log] == ["bytes=0-0"]
+
+
+def test_grant_ends_with_the_token(rig, get, secret, warm):
+    """After the token's end nothing is served by it any more."""
+    rig.auth.lifetime_s = 3
+    value = bearer(rig, REPO)
+    assert get(blob(secret), value).status == 200
+    # (The registry allows a token a minute more: upstream is made to say what it will say then.)
+    with rig.front.fault(httpd.status(401), "/blobs/"):
+        # Of every worker.
+        wait_for(lambda: [get(blob(secret), value).status for _ in range(8)] == [401] * 8, 20,
+                 "the grant's end", 0.3)
+
+
+def test_revoked(rig, get, secret, warm):
+    """What upstream takes back is refused to everybody whose grant is not of before, and a tag to
+    all at once."""
+    with rig.front.fault(httpd.status(403)):
+        assert get(blob(secret), bearer(rig, REPO)).status == 403
+        assert get(manifest(secret), warm, *ACCEPT).status == 403
+
+
+@pytest.mark.parametrize("answer", [429, 500, 503])
+def test_nothing_stale(rig, get, secret, warm, answer):
+    """Upstream that cannot say: an error, however fresh the cache is."""
+    with rig.front.fault(httpd.status(answer)):
+        for method, path, headers in everything(secret):
+            assert get(path, bearer(rig, REPO), *headers, method=method).status == answer
+    with rig.front.fault(httpd.status(answer)):
+        assert get(manifest(secret), warm, *ACCEPT).status == answer
+
+
+def test_upstream_gone(rig, start, get, secret, tmp_path):
+    front = rig.another_front("127.0.0.4").start()
+    s = start({"mirror docker.io": {"auth": "client", "realm": "127.0.0.2", "upstream": front.url}})
+    value = bearer(rig, REPO)
+    for path in (manifest(secret), blob(secret)):
+        assert get(path, value, *ACCEPT, to=s).status == 200
+    front.stop()
+    for method, path, headers in everything(secret):
+        assert get(path, bearer(rig, REPO), *headers, method=method, to=s).status in (502, 504)
+
+
+def test_joined_fill(rig, wire, mirror, get):
+    """A fill in progress is joined only with a permission."""
+    big = images.one_blob(rig.push, REPO, 3 << 20, tag="joined")
+    path, value = f"/v2/{REPO}/blobs/{big.largest}", bearer(rig, REPO)
+    assert get(manifest(big), value, *ACCEPT).status == 200
+    with rig.cdn.fault(httpd.stall(1 << 20), big.largest.rpartition(":")[2]) as f:
+        w = wire(mirror, name=HOST)
+        w.send(f"GET {path} HTTP/1.1\r\nHost: {HOST}\r\n{value}\r\n\r\n")
+        assert w.head().status == 200 and f.held.wait(20)
+        for thief in ([], [bearer(rig, "private/other")], [bearer(rig, user="")]):
+            assert get(path, *thief).status == 401
+            assert get(path, *thief, host="second.mirror.test").status == 401
+        f.release()
+        got = w.take(big.blobs[big.largest])
+    assert images.digest_of(got) == big.largest
+
+
+def test_cdn_sees_no_authorization_and_logs_no_secret(rig, get, mirror, secret, warm):
+    ask_token(get, f"&scope=repository:{REPO}:pull", BASIC)
+    assert not any(r.get("Authorization") for r in rig.cdn.log)
+    for text in (mirror.process.log.read_text(), mirror.access_path.read_text(),
+                 mirror.admin("/metrics")[1]):
+        assert warm.split()[-1] not in text and BASIC.split()[-1] not in text and "eyJ" not in text
+    for f in mirror.cache.rglob("*"):
+        assert "tags" not in f.parts or not f.is_file()     # no tag of it is remembered
+    assert not [f for f in (mirror.cache / "blobs").rglob("*") if f.is_file()]
+    assert (mirror.cache / "private").stat().st_mode & 0o777 == 0o700
+
+
+def test_plain_http(rig, get, secret, warm):
+    """Without TLS nothing is asked for or served, unless a balancer has ended it."""
+    for path in ("/v2/", blob(secret), "/token/docker.io?service=docker.io"):
+        assert get(path, warm, port="plain").status == 403
+    assert get(blob(secret), warm, "X-Forwarded-Proto: https", port="plain").status == 200
+    assert "https://" in get(blob(secret), "X-Forwarded-Proto: https",
+                             port="plain").get("WWW-Authenticate")
+
+
+def test_upstream_with_basic(rig, get, start, secret):
+    """An upstream that wants Basic gets the client's own, and its redirects do not."""
+    s = start({"mirror docker.io": {"auth": "client"}})
+    token = bearer(rig, REPO).partition(": ")[2]
+
+    def before(req):
+        good = req.get("Authorization") == BASIC.partition(": ")[2]
+        req.headers = [(k, v) for k, v in req.headers if k.lower() != "authorization"]
+        if good:
+            req.headers.append(("Authorization", token))
+
+    def change(req, reply):
+        if reply.status == 401:
+            reply.set("WWW-Authenticate", 'Basic realm="rig"')
+    with rig.front.fault(httpd.Fault(before=before, change=change)):
+        a = get("/v2/", to=s)
+        assert (a.status, a.get("WWW-Authenticate")) == (401, 'Basic realm="docker.io"')
+        assert get(blob(secret), BASIC, to=s).status == 200
+        assert get(blob(secret), BASIC, to=s).status == 200
+        assert get(blob(secret), BASIC[:-6] + "AAAA==", to=s).status == 401
+        assert get(blob(secret), to=s).status == 401
+    assert not any(r.get("Authorization") for r in rig.cdn.log)
