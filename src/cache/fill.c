@@ -239,11 +239,12 @@ static void fill_look_part(struct fill *f)
 /* A manifest's type is in its name, which we do not know: the next, until all were tried. */
 static void fill_look_next(struct fill *f)
 {
-	if (f->type == 0) {
+	/* Of a private blob nothing may come to who asks for it by another way: no partial/. */
+	if (f->type == 0 && f->blob->kind == CACHE_BLOB) {
 		fill_look_part(f);
 		return;
 	}
-	if (f->type + 1U < f->cache->store.suffixes_count) {
+	if (f->type != 0 && f->type + 1U < f->cache->store.suffixes_count) {
 		f->type++;
 		fill_look(f);
 		return;
