@@ -211,4 +211,4 @@ FORCE:
         apt-fuzz apt-kernel apt-lint bench-loss FORCE
 .SECONDARY:
 
--include $(OBJ:.o=.d) $(UNIT:=.d) $(FUZZ:=.d)
+-include $(OBJ:.o=.d) $(UNIT:=.d) $(SIM_OBJ:.o=.d) $(FUZZ:=.d)
