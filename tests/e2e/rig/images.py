@@ -47,14 +47,17 @@ class Pusher:
         self.token = {}
 
     def call(self, method, repo, path, body=b"", kind="application/octet-stream"):
-        if repo not in self.token:
-            self.token[repo] = self.auth.push_token(repo)
-        conn = http.client.HTTPConnection(self.registry.host, timeout=120)
-        conn.request(method, path, body, {"Authorization": f"Bearer {self.token[repo]}",
-                                          "Content-Type": kind})
-        r = conn.getresponse()
-        text = r.read()
-        conn.close()
+        for fresh in (False, True):         # a token lives for five minutes, the session longer
+            if fresh or repo not in self.token:
+                self.token[repo] = self.auth.push_token(repo)
+            conn = http.client.HTTPConnection(self.registry.host, timeout=120)
+            conn.request(method, path, body, {"Authorization": f"Bearer {self.token[repo]}",
+                                              "Content-Type": kind})
+            r = conn.getresponse()
+            text = r.read()
+            conn.close()
+            if r.status != 401:
+                break
         assert r.status < 300, f"{method} {path}: {r.status} {text[:300]}"
         return r
 
