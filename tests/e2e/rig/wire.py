@@ -45,13 +45,14 @@ def tls_context(ca, tweak=None):
 
 
 class Wire:
-    """address: (host, port).  name: the SNI; ca None: no TLS.  end: how the peer ended it, one of
+    """address: (host, port), or a socket that is connected.  name: the SNI; ca None: no TLS.  end: how the peer ended it, one of
     "", "fin" (under TLS: without close_notify), "close_notify", "reset".
 
     TLS goes through memory: the ssl module's own sockets cannot tell a reset from an end."""
     def __init__(self, address, ca=None, name="mirror.test", tweak=None, session=None,
                  context=None):
-        self.sock = socket.create_connection(address, WAIT_S)
+        made = isinstance(address, socket.socket)
+        self.sock = address if made else socket.create_connection(address, WAIT_S)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.end, self.rest, self.tls = "", b"", None
         if ca:
