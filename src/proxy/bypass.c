@@ -6,14 +6,10 @@
 
 #include "base/err.h"
 #include "base/log.h"
-#include "http/range.h"
 #include "proxy/body.h"
+#include "proxy/retry.h"
 
 enum {
-	/* As pull.c: so often after a break, after 0.25, 0.5, 1 ... s, anew after some progress. */
-	BYPASS_RETRIES = 5,
-	BYPASS_PAUSE_MS = 250,
-	BYPASS_PROGRESS = 256 * 1024,
 	/* A gap between two ranges is passed by up to this; beyond, a new request costs less. */
 	BYPASS_GAP_MAX = 1024 * 1024,
 };
@@ -41,8 +37,7 @@ struct bypass {
 	uint64_t at;   /* of the next byte that upstream is to give */
 	uint64_t skip;
 	struct timer pause;
-	unsigned retries;
-	uint64_t retried_at;
+	struct retry retry;
 	bool hashing;
 	struct digest_ctx hash;
 	/* Of an unknown size, the last byte so far is held: it may be the very last. */
@@ -119,7 +114,7 @@ struct bypass *bypass_resume(struct proxy *p, struct task *owner, const struct b
 	if (!bp)
 		return NULL;
 	bp->at = from;
-	bp->retried_at = from;
+	bp->retry.at = from;
 	bp->size = size;
 	bp->state = BYPASS_OPEN;
 	if (fd < 0)
@@ -222,14 +217,12 @@ static int bypass_bad(struct bypass *bp, int err)
 /* Asked for again from the start of the chain, since tokens and links expire. */
 static int bypass_broke(struct bypass *bp, int err)
 {
-	if (bp->at >= bp->retried_at + BYPASS_PROGRESS)
-		bp->retries = 0;
-	if (bp->retries == BYPASS_RETRIES || bp->proxy->killed)
+	uint64_t pause_ms;
+
+	if (bp->proxy->killed || !retry_again(&bp->retry, bp->at, &pause_ms))
 		return bypass_bad(bp, err);
 	fetch_close(&bp->fetch);
-	bp->retried_at = bp->at;
-	loop_timer_set(bp->proxy->loop, &bp->pause,
-		       proxy_now(bp->proxy) + ((uint64_t)BYPASS_PAUSE_MS << bp->retries++));
+	loop_timer_set(bp->proxy->loop, &bp->pause, proxy_now(bp->proxy) + pause_ms);
 	bp->state = BYPASS_PAUSE;
 	return BODY_WAIT;
 }
@@ -268,36 +261,17 @@ static int bypass_prefix(struct bypass *bp)
 	return BODY_WAIT;
 }
 
-static bool bypass_is_rest(const struct bypass *bp)
-{
-	const struct msg *m = &bp->fetch.msg;
-	uint64_t from, to, total;
-
-	return m->status == 206 && bp->at > 0 &&
-	       content_range_parse(msg_field(m, "Content-Range"), &from, &to, &total) &&
-	       from == bp->at && to + 1 == total &&
-	       (bp->size == BLOB_SIZE_UNKNOWN || total == bp->size);
-}
-
-static bool bypass_is_whole(const struct bypass *bp)
-{
-	const struct msg *m = &bp->fetch.msg;
-
-	return m->status == 200 && (m->body != BODY_LENGTH || bp->size == BLOB_SIZE_UNKNOWN ||
-				    m->body_bytes == bp->size);
-}
-
 static int bypass_rest(struct bypass *bp)
 {
 	if (bp->fetch.state == FETCH_FAILED)
 		return bypass_broke(bp, bp->fetch.err);
 	if (!fetch_has_head(&bp->fetch))
 		return BODY_WAIT;
-	if (bypass_is_rest(bp)) {
+	if (bp->at > 0 && fetch_is_rest(&bp->fetch, bp->at, bp->size)) {
 		bp->state = BYPASS_FLOW;
 		return 1;
 	}
-	if (!bypass_is_whole(bp))
+	if (!fetch_is_whole(&bp->fetch, bp->size))
 		return bypass_broke(bp, ERR_SHORT);
 	bp->skip = bp->at;
 	bp->state = BYPASS_SKIP;
@@ -425,7 +399,7 @@ static void bypass_seek(struct bypass *bp, uint64_t from)
 		bp->state = BYPASS_OPEN;
 	}
 	bp->at = from;
-	bp->retried_at = from;
+	bp->retry.at = from;
 }
 
 int bypass_read(struct bypass *bp, uint64_t from, char *dst, size_t cap)

@@ -25,7 +25,7 @@ void fetch_arm(struct fetch *f, uint64_t ms)
 }
 
 /* What this failure says of the member that is asked. */
-static void fetch_tell(struct fetch *f, int err)
+static void fetch_report(struct fetch *f, int err)
 {
 	switch (err) {
 	case ERR_AUTH:
@@ -56,7 +56,7 @@ void fetch_fail(struct fetch *f, int err)
 		  f->state, err_text(err));
 	loop_timer_clear(f->proxy->loop, &f->timer);
 	if (f->conn) {
-		fetch_tell(f, err);
+		fetch_report(f, err);
 		upconn_put(f->conn, false);
 	}
 	f->conn = NULL;

@@ -16,6 +16,7 @@
 #pragma once
 
 #include "base/arena.h"
+#include "base/err.h"
 #include "http/h1.h"
 #include "http/uri.h"
 #include "proxy/upconn.h"
@@ -101,6 +102,10 @@ static inline bool fetch_has_head(const struct fetch *f)
 {
 	return f->state == FETCH_BODY || f->state == FETCH_DONE;
 }
+/* Is it a 206 with all from <from> on of something of <total> bytes (BLOB_SIZE_UNKNOWN)? */
+bool fetch_is_rest(const struct fetch *f, uint64_t from, uint64_t total) must_check;
+/* Is it a 200 that can be the whole of that? */
+bool fetch_is_whole(const struct fetch *f, uint64_t total) must_check;
 /*
  * > 0: bytes added to <into>; 0: nothing now, the owner will be woken; ERR_EOF: the body is
  * complete; else error.
@@ -116,10 +121,20 @@ int fetch_pull_all(struct fetch *f, struct buf *body, size_t max) must_check;
  * memory for reading it), upstream's own words.  False: more to come, the owner will be woken.
  */
 bool fetch_refusal(struct fetch *f, struct buf *body, struct blob_failure *why) must_check;
+/*
+ * Upstream cannot say now: 429, 5xx, no answer.  What else it says, as that a thing is gone or not
+ * for us (404, 401, 403), is final; so are an authentication and a redirect that cannot be done.
+ */
+static inline bool failure_may_pass(const struct blob_failure *why)
+{
+	if (why->err)
+		return why->err != ERR_AUTH && why->err != ERR_REDIRECT;
+	return why->status == 429 || why->status >= 500;
+}
 /* Where to begin when the body broke: at the same one, or at the <next> if that helps nothing. */
 static inline unsigned fetch_again(const struct fetch *f, bool next)
 {
-	unsigned at = (unsigned)(f->up - f->o.mirror->ups);
+	unsigned at = upstream_index(f->up);
 
 	return next ? (at + 1) % f->o.mirror->ups_count : at;
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/err.h"
+#include "http/range.h"
 #include "proxy/fetch_private.h"
 #include "proxy/oci.h"
 
@@ -112,6 +113,23 @@ int fetch_pull(struct fetch *f, struct buf *into)
 	else
 		fetch_fail(f, n);
 	return n;
+}
+
+bool fetch_is_rest(const struct fetch *f, uint64_t from, uint64_t total)
+{
+	uint64_t first, last, of;
+
+	return f->msg.status == 206 &&
+	       content_range_parse(msg_field(&f->msg, "Content-Range"), &first, &last, &of) &&
+	       first == from && last + 1 == of && (total == BLOB_SIZE_UNKNOWN || of == total);
+}
+
+bool fetch_is_whole(const struct fetch *f, uint64_t total)
+{
+	const struct msg *m = &f->msg;
+
+	return m->status == 200 &&
+	       (m->body != BODY_LENGTH || total == BLOB_SIZE_UNKNOWN || m->body_bytes == total);
 }
 
 /* Grows by doubling up to <max>; 0 or an error. */

@@ -185,17 +185,9 @@ bool fetch_is_refusal(int status)
 	return status >= 400 && status != 405 && status != 501;
 }
 
-static bool could_not_say(const struct blob_failure *why)
-{
-	/* As in xfer.c, these two are answers, though not good ones. */
-	if (why->err)
-		return why->err != ERR_AUTH && why->err != ERR_REDIRECT;
-	return why->status == 429 || why->status >= 500;
-}
-
 static bool outweighs(const struct blob_failure *a, const struct blob_failure *b)
 {
-	return could_not_say(a) && !could_not_say(b);
+	return failure_may_pass(a) && !failure_may_pass(b);
 }
 
 /* The owner is told the best that we have. */

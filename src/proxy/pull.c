@@ -6,18 +6,13 @@
 
 #include "base/err.h"
 #include "base/log.h"
-#include "http/range.h"
 #include "proxy/oci.h"
+#include "proxy/retry.h"
 
 /* Bytes taken in one go before other work gets its turn. */
 enum { PULL_TURN_BYTES = 1024 * 1024, PULL_ARENA = 32 * 1024 };
 
 enum {
-	/* A body that breaks is asked for again so often, after 0.25, 0.5, 1, 2 and 4 s ... */
-	PULL_RETRIES = 5,
-	PULL_PAUSE_MS = 250,
-	/* ... and as often again once it has come on by this much. */
-	PULL_PROGRESS = 256 * 1024,
 	/*
 	 * Nobody reads: so long it goes on all the same, since containerd closes an open-ended
 	 * range and comes back for the next, and clients retry.
@@ -55,9 +50,8 @@ struct pull {
 	struct buf body;     /* manifest or error body; malloc'ed */
 	uint8_t type;
 	struct timer pause;
-	unsigned retries;    /* since the last PULL_PROGRESS bytes */
-	uint64_t retried_at; /* bytes received when it broke last */
-	uint64_t skip;       /* bytes to pass by */
+	struct retry retry;
+	uint64_t skip; /* bytes to pass by */
 	uint64_t begun_ms;
 	uint64_t unwanted_ms; /* since when nobody reads; 0: somebody does */
 	char digest[DIGEST_TEXT_MAX];
@@ -183,16 +177,6 @@ static bool pull_disk(struct pull *pl)
 	}
 }
 
-/* Of a range of a beginning that is there from before: is this its rest? */
-static bool pull_fits_partial(const struct pull *pl)
-{
-	uint64_t from, to, total;
-
-	return content_range_parse(msg_field(&pl->fetch.msg, "Content-Range"), &from, &to,
-				   &total) &&
-	       from == pl->opts.from && to + 1 == total && total == pl->fill.part_size;
-}
-
 /* True: it is dealt with, the answer is not looked at any more. */
 static bool pull_head_partial(struct pull *pl)
 {
@@ -200,7 +184,7 @@ static bool pull_head_partial(struct pull *pl)
 
 	if (pl->opts.from == 0 || (status != 206 && status != 416))
 		return false;
-	if (status == 206 && pull_fits_partial(pl)) {
+	if (fetch_is_rest(&pl->fetch, pl->opts.from, pl->fill.part_size)) {
 		log_info("fill mirror=%s digest=%s goes on from=%llu", pl->mirror->conf->name,
 			 pl->digest, (unsigned long long)pl->opts.from);
 		fill_resume(&pl->fill);
@@ -320,20 +304,17 @@ static bool pull_store_step(struct pull *pl)
 static bool pull_broke(struct pull *pl, int err)
 {
 	struct fill *f = &pl->fill;
+	uint64_t pause_ms;
 
-	if (f->received >= pl->retried_at + PULL_PROGRESS)
-		pl->retries = 0;
-	if (pl->retries == PULL_RETRIES || pl->proxy->killed) {
+	if (pl->proxy->killed || !retry_again(&pl->retry, f->received, &pause_ms)) {
 		pull_fail(pl, err);
 		return true;
 	}
 	log_info("fill mirror=%s digest=%s broke at=%llu retry=%u: %s", pl->mirror->conf->name,
-		 pl->digest, (unsigned long long)f->received, pl->retries + 1, err_text(err));
-	pl->opts.first = fetch_again(&pl->fetch, pl->retries > 0);
+		 pl->digest, (unsigned long long)f->received, pl->retry.count, err_text(err));
+	pl->opts.first = fetch_again(&pl->fetch, pl->retry.count > 1);
 	fetch_close(&pl->fetch);
-	pl->retried_at = f->received;
-	loop_timer_set(pl->proxy->loop, &pl->pause,
-		       proxy_now(pl->proxy) + ((uint64_t)PULL_PAUSE_MS << pl->retries++));
+	loop_timer_set(pl->proxy->loop, &pl->pause, proxy_now(pl->proxy) + pause_ms);
 	pl->state = PULL_PAUSE;
 	return false;
 }
@@ -348,39 +329,18 @@ static void pull_pause_over(struct timer *t)
 	pl->state = PULL_RESUME;
 }
 
-/* The rest of the same thing, from the byte that is wanted? */
-static bool pull_is_rest(const struct pull *pl)
-{
-	const struct msg *m = &pl->fetch.msg;
-	const struct fill *f = &pl->fill;
-	uint64_t from, to, total;
-
-	return m->status == 206 &&
-	       content_range_parse(msg_field(m, "Content-Range"), &from, &to, &total) &&
-	       from == f->received && to + 1 == total &&
-	       (f->size == BLOB_SIZE_UNKNOWN || total == f->size);
-}
-
-/* Upstream does not do ranges, or what is there is nothing yet: all of it again. */
-static bool pull_is_whole(const struct pull *pl)
-{
-	const struct msg *m = &pl->fetch.msg;
-
-	return m->status == 200 && (m->body != BODY_LENGTH || pl->fill.size == BLOB_SIZE_UNKNOWN ||
-				    m->body_bytes == pl->fill.size);
-}
-
 static bool pull_resume(struct pull *pl)
 {
 	if (pl->fetch.state == FETCH_FAILED)
 		return pull_broke(pl, pl->fetch.err);
 	if (!fetch_has_head(&pl->fetch))
 		return false;
-	if (pull_is_rest(pl)) {
+	if (fetch_is_rest(&pl->fetch, pl->fill.received, pl->fill.size)) {
 		pl->state = PULL_FLOW;
 		return true;
 	}
-	if (pull_is_whole(pl)) {
+	/* Upstream does not do ranges, or what is there is nothing yet. */
+	if (fetch_is_whole(&pl->fetch, pl->fill.size)) {
 		pl->skip = pl->fill.received;
 		pl->state = PULL_SKIP;
 		return true;

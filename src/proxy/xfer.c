@@ -184,17 +184,6 @@ static enum step xfer_tag_known(struct xfer *x, const struct tag_record *r)
 	return STEP_MORE;
 }
 
-/*
- * Upstream cannot say now: 429, 5xx, no answer.  What it says, that the tag is gone or not for us
- * (404, 401, 403), is final.
- */
-static bool xfer_may_be_stale(const struct tagcheck *t)
-{
-	if (t->why.err)
-		return t->why.err != ERR_AUTH && t->why.err != ERR_REDIRECT;
-	return t->why.status == 429 || t->why.status >= 500;
-}
-
 /* The last answer that was had, if it is not older than that and the manifest is still there. */
 static bool xfer_has_old(struct xfer *x, uint64_t age_max_ms, struct tag_record *r)
 {
@@ -258,7 +247,7 @@ static enum step xfer_tag(struct xfer *x)
 		return STEP_WAIT;
 	if (!t->why.err && !t->why.status)
 		return xfer_tag_known(x, &t->record);
-	if (xfer_may_be_stale(t) && xfer_has_old(x, x->mirror->conf->stale_for_ms, &r)) {
+	if (failure_may_pass(&t->why) && xfer_has_old(x, x->mirror->conf->stale_for_ms, &r)) {
 		stat_inc(&x->proxy->stats, STAT_STALE);
 		return xfer_tag_known(x, &r);
 	}
