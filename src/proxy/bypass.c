@@ -12,6 +12,7 @@
 enum {
 	/* A gap between two ranges is passed by up to this; beyond, a new request costs less. */
 	BYPASS_GAP_MAX = 1024 * 1024,
+	BYPASS_ARENA = 16 * 1024, /* a target and a scope */
 };
 
 enum bypass_state {
@@ -33,8 +34,9 @@ struct bypass {
 	struct digest digest;
 	struct fetch fetch;
 	struct fetch_opts opts;
-	uint64_t size; /* BLOB_SIZE_UNKNOWN until known */
-	uint64_t at;   /* of the next byte that upstream is to give */
+	struct arena arena; /* of what it borrows */
+	uint64_t size;      /* BLOB_SIZE_UNKNOWN until known */
+	uint64_t at;        /* of the next byte that upstream is to give */
 	uint64_t skip;
 	struct timer pause;
 	struct retry retry;
@@ -83,11 +85,14 @@ static struct bypass *bypass_make(struct proxy *p, struct task *owner, const str
 	bp->opts = (struct fetch_opts){
 		.mirror = o->mirror,
 		.owner = owner,
-		.target = o->target,
-		.scope = o->scope,
-		.accept = o->accept,
 		.authorization = o->authorization,
 	};
+	arena_init(&bp->arena, BYPASS_ARENA);
+	if (!fetch_by_digest(&bp->opts, &bp->arena, o->repo, true, o->digest)) {
+		arena_fini(&bp->arena);
+		free(bp);
+		return NULL;
+	}
 	timer_init(&bp->pause, bypass_pause_over);
 	op_init(&bp->read_op, &bp->inflight, bypass_read_done);
 	stat_inc(&p->stats, STAT_BYPASSES);
@@ -139,6 +144,7 @@ bool bypass_close(struct bypass *bp)
 
 		digest_end(&bp->hash, &unused);
 	}
+	arena_fini(&bp->arena);
 	free(bp);
 	return true;
 }

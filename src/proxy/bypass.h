@@ -18,11 +18,9 @@
 
 struct bypass_opts {
 	struct mirror *mirror;
-	const char *target; /* borrowed, as the next */
-	const char *scope;
-	const char *accept;        /* NULL: none */
-	const char *authorization; /* as in fetch_opts */
+	struct slice repo; /* borrowed, as the rest */
 	const struct digest *digest;
+	const char *authorization; /* as in fetch_opts */
 };
 
 struct bypass;

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/version.h"
 #include "proxy/fetch_private.h"
+#include "proxy/oci.h"
 
 enum {
 	/* A body that is not wanted is waited for so long, for the connection's sake ... */
@@ -67,6 +68,19 @@ void fetch_fail(struct fetch *f, int err)
 	f->err = err;
 	f->state = FETCH_FAILED;
 	loop_wake(f->proxy->loop, f->o.owner);
+}
+
+bool fetch_by_digest(struct fetch_opts *o, struct arena *a, struct slice repo, bool blob,
+		     const struct digest *d)
+{
+	char digest[DIGEST_TEXT_MAX];
+
+	digest_format(d, digest);
+	o->target = arena_printf(a, "/v2/%.*s/%s/%s", SLICE_FMT(repo), blob ? "blobs" : "manifests",
+				 digest);
+	o->scope = oci_pull_scope(a, repo);
+	o->accept = blob ? NULL : oci_accept_manifests;
+	return o->target && o->scope;
 }
 
 void fetch_start(struct fetch *f, struct proxy *p, const struct fetch_opts *o)

@@ -95,6 +95,12 @@ struct fetch {
 	struct blob_failure *refusal; /* the weightiest so far, malloc'ed; or NULL */
 };
 
+/*
+ * Fills in target, scope and accept: a manifest or <blob> by its digest, in memory of <a>.  False:
+ * no memory.
+ */
+bool fetch_by_digest(struct fetch_opts *o, struct arena *a, struct slice repo, bool blob,
+		     const struct digest *d) must_check;
 /* <f> may be the owner's memory, zeroed or fetch_close()d before. */
 void fetch_start(struct fetch *f, struct proxy *p, const struct fetch_opts *o);
 /* The final head is there: f->msg. */

@@ -132,16 +132,11 @@ void pull_start(struct pull *pl, struct mirror *m, struct slice repo, enum cache
 		.mirror = m,
 		.first = pl->opts.first,
 		.owner = &pl->task,
-		.target = arena_printf(&pl->arena, "/v2/%.*s/%s/%s", SLICE_FMT(repo),
-				       cache_kind_is_blob(kind) ? "blobs" : "manifests",
-				       pl->digest),
-		.scope = oci_pull_scope(&pl->arena, repo),
-		.accept = cache_kind_is_blob(kind) ? NULL : oci_accept_manifests,
 		.authorization = pl->authorization,
 	};
 	fill_begin(&pl->fill, p->cache, blob, p->loop, &p->stats, &pl->task);
 	pl->state = PULL_DISK;
-	if (!pl->opts.target || !pl->opts.scope)
+	if (!fetch_by_digest(&pl->opts, &pl->arena, repo, cache_kind_is_blob(kind), d))
 		pull_fail(pl, -ENOMEM);
 	loop_wake(p->loop, &pl->task);
 }

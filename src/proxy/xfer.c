@@ -264,34 +264,23 @@ static enum cache_kind xfer_kind(const struct xfer *x)
 	return x->path.verb == OCI_MANIFEST ? CACHE_MANIFEST : CACHE_BLOB;
 }
 
-/* Where it can be had without the cache.  False: no memory. */
-static bool xfer_set_rest(struct xfer *x)
+/* Where it can be had without the cache. */
+static void xfer_set_rest(struct xfer *x)
 {
-	bool blob = cache_kind_is_blob(xfer_kind(x));
-	char digest[DIGEST_TEXT_MAX];
-
-	digest_format(&x->digest, digest);
 	x->rest = (struct bypass_opts){
 		.mirror = x->mirror,
-		.target = arena_printf(&x->arena, "/v2/%.*s/%s/%s", SLICE_FMT(x->route.repo),
-				       blob ? "blobs" : "manifests", digest),
-		.scope = oci_pull_scope(&x->arena, x->route.repo),
-		.accept = blob ? NULL : oci_accept_manifests,
-		.authorization = x->authorization,
+		.repo = x->route.repo,
 		.digest = &x->digest,
+		.authorization = x->authorization,
 	};
 	body_set_rest(&x->body, &x->rest);
-	return x->rest.target && x->rest.scope;
 }
 
 static void xfer_hit(struct xfer *x)
 {
 	struct blob_view v;
 
-	if (!xfer_set_rest(x)) {
-		answer_failed(x, ERR_LIMIT);
-		return;
-	}
+	xfer_set_rest(x);
 	blob_look(x->blob, &v);
 	x->type = v.type;
 	x->cache = x->joined        ? "join"
@@ -443,11 +432,12 @@ static enum step xfer_bypass_manifest(struct xfer *x)
 		x->fetch_opts = (struct fetch_opts){
 			.mirror = x->mirror,
 			.owner = x->owner,
-			.target = x->rest.target,
-			.scope = x->rest.scope,
-			.accept = x->rest.accept,
 			.authorization = x->authorization,
 		};
+		if (!fetch_by_digest(&x->fetch_opts, &x->arena, x->route.repo, false, &x->digest)) {
+			answer_failed(x, ERR_LIMIT);
+			return STEP_MORE;
+		}
 		fetch_start(&x->fetch, x->proxy, &x->fetch_opts);
 	}
 	if (x->fetch.state == FETCH_FAILED) {
@@ -510,10 +500,7 @@ static enum step xfer_bypass(struct xfer *x)
 	if (x->blob)
 		blob_unref(x->blob);
 	x->blob = NULL;
-	if (!x->rest.target && !xfer_set_rest(x)) {
-		answer_failed(x, ERR_LIMIT);
-		return STEP_MORE;
-	}
+	xfer_set_rest(x);
 	return cache_kind_is_blob(xfer_kind(x)) ? xfer_bypass_blob(x) : xfer_bypass_manifest(x);
 }
 
