@@ -148,7 +148,8 @@ static void answer_content_fields(struct xfer *x, const struct digest *d, uint8_
 			: "299 - \"the registry does not answer: this tag may be out of date\"");
 }
 
-static bool answer_not_modified(struct xfer *x, const struct digest *d)
+/* True: the client has it, and is told so. */
+static bool answer_not_modified(struct xfer *x, const struct digest *d, uint8_t type)
 {
 	char digest[DIGEST_TEXT_MAX];
 	char etag[DIGEST_TEXT_MAX + 2];
@@ -157,7 +158,12 @@ static bool answer_not_modified(struct xfer *x, const struct digest *d)
 		return false;
 	digest_format(d, digest);
 	snprintf(etag, sizeof(etag), "\"%s\"", digest);
-	return etag_matches(x->if_none_match, slice_of(etag));
+	if (!etag_matches(x->if_none_match, slice_of(etag)))
+		return false;
+	answer_begin(x, 304);
+	answer_content_fields(x, d, type);
+	x->body_bytes = 0;
+	return true;
 }
 
 /* A range counts only if the If-Range validator is this very content (RFC 9110 13.1.5). */
@@ -277,12 +283,8 @@ void answer_blob(struct xfer *x, uint64_t size, bool known)
 {
 	struct segment *s;
 
-	if (answer_not_modified(x, &x->digest)) {
-		answer_begin(x, 304);
-		answer_content_fields(x, &x->digest, x->type);
-		x->body_bytes = 0;
+	if (answer_not_modified(x, &x->digest, x->type))
 		return;
-	}
 	if (known && answer_range_counts(x) && answer_ranges(x, size))
 		return;
 	answer_begin(x, 200);
@@ -312,12 +314,8 @@ void answer_manifest(struct xfer *x, struct slice body)
 		return;
 	}
 	x->cache = "pass";
-	if (answer_not_modified(x, &x->digest)) {
-		answer_begin(x, 304);
-		answer_content_fields(x, &x->digest, x->type);
-		x->body_bytes = 0;
+	if (answer_not_modified(x, &x->digest, x->type))
 		return;
-	}
 	answer_begin(x, 200);
 	answer_content_fields(x, &x->digest, x->type);
 	answer_memory(x, body.ptr, body.len);
@@ -325,12 +323,8 @@ void answer_manifest(struct xfer *x, struct slice body)
 
 void answer_tag_head(struct xfer *x, const struct tag_record *r)
 {
-	if (answer_not_modified(x, &r->digest)) {
-		answer_begin(x, 304);
-		answer_content_fields(x, &r->digest, r->type);
-		x->body_bytes = 0;
+	if (answer_not_modified(x, &r->digest, r->type))
 		return;
-	}
 	answer_begin(x, 200);
 	answer_content_fields(x, &r->digest, r->type);
 	x->body_bytes = r->size;

@@ -57,8 +57,7 @@ static void private_unauthorized(struct xfer *x)
 	answer_field(x, "WWW-Authenticate", private_challenge(x));
 }
 
-/* False: refused. */
-static bool private_is_safe(struct xfer *x)
+bool private_is_safe(struct xfer *x)
 {
 	if (x->kind == LISTEN_HTTPS || x->forwarded_https)
 		return true;
@@ -68,20 +67,6 @@ static bool private_is_safe(struct xfer *x)
 }
 
 /* ---- may this client have it? ---- */
-
-void private_begin(struct xfer *x)
-{
-	bool by_digest = x->path.verb == OCI_BLOB || x->path.ref_is_digest;
-
-	if (!private_is_safe(x))
-		return;
-	if (x->path.verb != OCI_REFERRERS && by_digest && !digest_parse(x->path.ref, &x->digest)) {
-		answer_error(x, 400, "DIGEST_INVALID",
-			     SLICE("the digest must be sha256:<64 hex digits> or sha512:<128>"));
-		return;
-	}
-	x->state = XFER_PRIVATE;
-}
 
 static void private_key(struct xfer *x, struct gate_key *key)
 {
@@ -155,7 +140,6 @@ static bool private_accepted(struct xfer *x)
 static bool private_access(struct xfer *x)
 {
 	bool listed = x->path.verb == OCI_TAGS || x->path.verb == OCI_REFERRERS;
-	struct blob_failure why;
 	struct gate_key key;
 
 	if (x->fetch.state == FETCH_IDLE) {
@@ -179,18 +163,12 @@ static bool private_access(struct xfer *x)
 			return true;
 		}
 	}
-	if (x->fetch.state == FETCH_FAILED) {
-		answer_failed(x, x->fetch.err);
-		return true;
+	switch (xfer_asked(x)) {
+	case ASKED_WAIT: return false;
+	case ASKED_TOLD: return true;
+	case ASKED_GOOD: return private_accepted(x);
 	}
-	if (!fetch_has_head(&x->fetch))
-		return false;
-	if (x->fetch.msg.status == 200 || (x->fetch.msg.status == 206 && x->fetch_opts.first_byte))
-		return private_accepted(x);
-	if (!fetch_refusal(&x->fetch, &x->relayed, &why))
-		return false;
-	answer_failure(x, &why);
-	return true;
+	unreachable("what became of a question");
 }
 
 /* ---- /v2/ ---- */
@@ -221,8 +199,6 @@ static void private_ask_ping(struct xfer *x, const char *authorization)
 
 static bool private_ping(struct xfer *x)
 {
-	struct blob_failure why;
-
 	if (x->fetch.state == FETCH_IDLE) {
 		if (!x->authorization && private_up(x)->realm) {
 			private_unauthorized(x);
@@ -230,20 +206,13 @@ static bool private_ping(struct xfer *x)
 		}
 		private_ask_ping(x, x->authorization);
 	}
-	if (x->fetch.state == FETCH_FAILED) {
-		answer_failed(x, x->fetch.err);
-		return true;
+	switch (xfer_asked(x)) {
+	case ASKED_WAIT: return false;
+	case ASKED_TOLD: return true;
+	case ASKED_GOOD: break;
 	}
-	if (!fetch_has_head(&x->fetch))
-		return false;
-	if (x->fetch.msg.status == 200) {
-		x->cache = "pass";
-		answer_text(x, 200, "application/json", "{}");
-		return true;
-	}
-	if (!fetch_refusal(&x->fetch, &x->relayed, &why))
-		return false;
-	answer_failure(x, &why);
+	x->cache = "pass";
+	answer_text(x, 200, "application/json", "{}");
 	return true;
 }
 
@@ -453,7 +422,6 @@ static bool private_learn(struct xfer *x)
 
 static bool private_token(struct xfer *x)
 {
-	struct blob_failure why;
 	int n;
 
 	if (x->authorization && strncasecmp(x->authorization, "Basic ", 6) != 0) {
@@ -469,17 +437,10 @@ static bool private_token(struct xfer *x)
 		private_ask_token(x);
 	if (x->state == XFER_ANSWER)
 		return true;
-	if (x->fetch.state == FETCH_FAILED) {
-		answer_failed(x, x->fetch.err);
-		return true;
-	}
-	if (!fetch_has_head(&x->fetch))
-		return false;
-	if (x->fetch.msg.status != 200) {
-		if (!fetch_refusal(&x->fetch, &x->relayed, &why))
-			return false;
-		answer_failure(x, &why);
-		return true;
+	switch (xfer_asked(x)) {
+	case ASKED_WAIT: return false;
+	case ASKED_TOLD: return true;
+	case ASKED_GOOD: break;
 	}
 	n = fetch_pull_all(&x->fetch, &x->relayed, TOKEN_ANSWER_MAX);
 	if (n == 0)

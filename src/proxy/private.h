@@ -24,12 +24,15 @@ static inline bool private_is(const struct xfer *x)
 	return x->mirror && x->mirror->conf->auth == AUTH_CLIENT;
 }
 
-/* After routing of an image's request; ends in XFER_ANSWER, XFER_LOOKUP or XFER_RELAY. */
-void private_begin(struct xfer *x);
+/* Is there TLS before the client?  False: that is answered. */
+bool private_is_safe(struct xfer *x);
 /* True: it is such a mirror's /v2/, or its token endpoint; the state is set. */
 bool private_ping_route(struct xfer *x);
 bool private_token_route(struct xfer *x);
-/* In XFER_PRIVATE, XFER_PING, XFER_TOKEN.  False: the owner will be woken. */
+/*
+ * In XFER_PING, XFER_TOKEN, and XFER_PRIVATE, which ends in XFER_ANSWER, XFER_LOOKUP or XFER_RELAY.
+ * False: the owner will be woken.
+ */
 bool private_run(struct xfer *x);
 /* WWW-Authenticate of a 401; NULL: upstream's wish is not known, or no memory. */
 const char *private_challenge(struct xfer *x);

@@ -93,29 +93,29 @@ static void xfer_bad_path(struct xfer *x)
 
 static enum step xfer_route_image(struct xfer *x)
 {
+	bool by_digest;
+
 	route_find(&x->arena, x->proxy->config, x->host, &x->path, &x->route);
 	if (x->route.mirror < 0) {
 		answer_error(x, x->route.status, x->route.code, slice_of(x->route.why));
 		return STEP_MORE;
 	}
 	x->mirror = &x->proxy->mirrors[x->route.mirror];
-	if (private_is(x))
-		return private_begin(x), STEP_MORE;
-	private_forget(x);
-	if (x->path.verb == OCI_TAGS || x->path.verb == OCI_REFERRERS) {
-		x->state = XFER_RELAY;
+	if (!private_is(x))
+		private_forget(x);
+	else if (!private_is_safe(x))
 		return STEP_MORE;
-	}
-	if (x->path.verb == OCI_MANIFEST && !x->path.ref_is_digest) {
-		x->state = XFER_TAG;
-		return STEP_MORE;
-	}
-	if (!digest_parse(x->path.ref, &x->digest)) {
+	by_digest = x->path.verb == OCI_BLOB ||
+		    (x->path.verb == OCI_MANIFEST && x->path.ref_is_digest);
+	if (by_digest && !digest_parse(x->path.ref, &x->digest)) {
 		answer_error(x, 400, "DIGEST_INVALID",
 			     SLICE("the digest must be sha256:<64 hex digits> or sha512:<128>"));
 		return STEP_MORE;
 	}
-	x->state = XFER_LOOKUP;
+	x->state = private_is(x)                  ? XFER_PRIVATE
+		   : by_digest                    ? XFER_LOOKUP
+		   : x->path.verb == OCI_MANIFEST ? XFER_TAG
+						  : XFER_RELAY;
 	return STEP_MORE;
 }
 
@@ -419,12 +419,34 @@ static enum step xfer_fill(struct xfer *x)
 	}
 }
 
+/* ---- asking upstream for this client alone ---- */
+
+enum xfer_asked xfer_asked(struct xfer *x)
+{
+	struct blob_failure why;
+	int status;
+
+	if (x->fetch.state == FETCH_FAILED) {
+		answer_failed(x, x->fetch.err);
+		return ASKED_TOLD;
+	}
+	if (!fetch_has_head(&x->fetch))
+		return ASKED_WAIT;
+	status = x->fetch.msg.status;
+	if (status == 200 || (status == 206 && x->fetch_opts.first_byte))
+		return ASKED_GOOD;
+	if (!fetch_refusal(&x->fetch, &x->relayed, &why))
+		return ASKED_WAIT;
+	recall_keep_missing(x, &why);
+	answer_failure(x, &why);
+	return ASKED_TOLD;
+}
+
 /* ---- passing by ---- */
 
 /* A manifest comes into memory, as it would for a fill: its type is known from the whole. */
 static enum step xfer_bypass_manifest(struct xfer *x)
 {
-	struct blob_failure why;
 	int n, type;
 
 	if (x->fetch.state == FETCH_IDLE) {
@@ -440,18 +462,10 @@ static enum step xfer_bypass_manifest(struct xfer *x)
 		}
 		fetch_start(&x->fetch, x->proxy, &x->fetch_opts);
 	}
-	if (x->fetch.state == FETCH_FAILED) {
-		answer_failed(x, x->fetch.err);
-		return STEP_MORE;
-	}
-	if (!fetch_has_head(&x->fetch))
-		return STEP_WAIT;
-	if (x->fetch.msg.status != 200) {
-		if (!fetch_refusal(&x->fetch, &x->relayed, &why))
-			return STEP_WAIT;
-		recall_keep_missing(x, &why);
-		answer_failure(x, &why);
-		return STEP_MORE;
+	switch (xfer_asked(x)) {
+	case ASKED_WAIT: return STEP_WAIT;
+	case ASKED_TOLD: return STEP_MORE;
+	case ASKED_GOOD: break;
 	}
 	n = fetch_pull_all(&x->fetch, &x->relayed, MANIFEST_MAX);
 	if (n == 0)
@@ -545,7 +559,6 @@ static void xfer_relayed(struct xfer *x)
 
 static enum step xfer_relay(struct xfer *x)
 {
-	struct blob_failure why;
 	int n;
 
 	if (x->fetch.state == FETCH_IDLE) {
@@ -556,18 +569,10 @@ static enum step xfer_relay(struct xfer *x)
 			return STEP_MORE;
 		}
 	}
-	if (x->fetch.state == FETCH_FAILED) {
-		answer_failed(x, x->fetch.err);
-		return STEP_MORE;
-	}
-	if (!fetch_has_head(&x->fetch))
-		return STEP_WAIT;
-	if (x->fetch.msg.status != 200) {
-		if (!fetch_refusal(&x->fetch, &x->relayed, &why))
-			return STEP_WAIT;
-		recall_keep_missing(x, &why);
-		answer_failure(x, &why);
-		return STEP_MORE;
+	switch (xfer_asked(x)) {
+	case ASKED_WAIT: return STEP_WAIT;
+	case ASKED_TOLD: return STEP_MORE;
+	case ASKED_GOOD: break;
 	}
 	n = fetch_pull_all(&x->fetch, &x->relayed, LIST_MAX);
 	if (n == 0)

@@ -106,6 +106,12 @@ void xfer_start(struct xfer *x, struct proxy *p, struct task *owner, const struc
 /* One that is answered without being looked at: a parser's refusal. */
 void xfer_start_error(struct xfer *x, struct proxy *p, struct task *owner, int status,
 		      const char *why);
+/*
+ * What has become of x->fetch.  WAIT: the owner will be woken.  TOLD: no answer, or a refusal, is
+ * the client's answer now.  GOOD: what was asked for is there, to be pulled.
+ */
+enum xfer_asked { ASKED_WAIT, ASKED_TOLD, ASKED_GOOD };
+enum xfer_asked xfer_asked(struct xfer *x) must_check;
 /* Goes as far as it can; true: the answer stands. */
 bool xfer_run(struct xfer *x);
 /* True: everything is given back.  False: the owner will be woken, call again. */
