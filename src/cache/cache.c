@@ -274,10 +274,8 @@ static void house_work(struct job *job)
 	unsigned due;
 
 	while ((due = house_take(c))) {
-		if (due & HOUSE_SCAN) {
-			partial_clean(&c->store, cache_size(c) / PARTIAL_SHARE);
+		if (due & HOUSE_SCAN)
 			scan_run(c);
-		}
 		if (due & HOUSE_EVICT)
 			disk_look(c);
 		if (due & HOUSE_PROBE)

@@ -96,11 +96,6 @@ enum cache_kind {
 	CACHE_KINDS,
 };
 
-static inline bool cache_kind_is_private(enum cache_kind kind)
-{
-	return kind == CACHE_PRIVATE_BLOB || kind == CACHE_PRIVATE_MANIFEST;
-}
-
 static inline bool cache_kind_is_blob(enum cache_kind kind)
 {
 	return kind == CACHE_BLOB || kind == CACHE_PRIVATE_BLOB;

@@ -69,6 +69,16 @@ static void fill_chunks_put(struct fill *f)
 		fill_chunk_put(f, &f->chunk[!f->filling]);
 }
 
+/* One at a time: looking at a beginning, then saves, then publishing. */
+static void fill_job(struct fill *f, void (*work)(struct job *job), void (*done)(struct job *job))
+{
+	assert(!f->job_busy);
+	f->job.work = work;
+	f->job.done = done;
+	f->job_busy = true;
+	offload_submit(f->cache->helpers, f->loop, &f->job);
+}
+
 static void fill_save(struct fill *f);
 
 static void fill_save_due(struct fill *f)
@@ -173,7 +183,7 @@ static void fill_found(struct fill *f, int fd, uint64_t size)
 
 static void fill_resume_work(struct job *job)
 {
-	struct fill *f = container_of(job, struct fill, publish_job);
+	struct fill *f = container_of(job, struct fill, job);
 
 	digest_begin(&f->hash, (enum digest_alg)f->blob->digest.alg);
 	if (!partial_resume(&f->cache->store, f->part_name, f->part_fd, &f->hash, &f->part_size,
@@ -194,7 +204,7 @@ static void fill_part_drop(struct fill *f)
 
 static void fill_resume_done(struct job *job)
 {
-	struct fill *f = container_of(job, struct fill, publish_job);
+	struct fill *f = container_of(job, struct fill, job);
 
 	f->job_busy = false;
 	f->hashing = true;
@@ -218,21 +228,16 @@ static void fill_part_looked(struct op *op, int res)
 		return;
 	}
 	f->part_fd = res;
-	f->publish_job.work = fill_resume_work;
-	f->publish_job.done = fill_resume_done;
-	f->job_busy = true;
-	offload_submit(f->cache->helpers, f->loop, &f->publish_job);
+	fill_job(f, fill_resume_work, fill_resume_done);
 }
 
 static void fill_look_part(struct fill *f)
 {
-	char *path = f->path;
-
 	_Static_assert(sizeof(f->path) >= PARTIAL_PATH_MAX, "it must fit");
-	partial_name((enum cache_kind)f->blob->kind, &f->blob->digest, f->part_name);
-	partial_path(f->part_name, path);
+	partial_name(&f->blob->digest, f->part_name);
+	partial_path(f->part_name, f->path);
 	op_init(&f->file_op, &f->inflight, fill_part_looked);
-	loop_openat(f->loop, &f->file_op, f->cache->store.root_fd, path,
+	loop_openat(f->loop, &f->file_op, f->cache->store.root_fd, f->path,
 		    O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0);
 }
 
@@ -426,9 +431,8 @@ static uint64_t fill_avail(const struct fill *f)
  */
 static void fill_publish_work(struct job *job)
 {
-	struct fill *f = container_of(job, struct fill, publish_job);
+	struct fill *f = container_of(job, struct fill, job);
 	const struct store *s = &f->cache->store;
-
 	char from[PARTIAL_PATH_MAX];
 
 	if (f->received > cache_size(f->cache)) {
@@ -457,7 +461,7 @@ static cold void fill_unpublished(struct fill *f)
 
 static void fill_publish_done(struct job *job)
 {
-	struct fill *f = container_of(job, struct fill, publish_job);
+	struct fill *f = container_of(job, struct fill, job);
 
 	assert(f->job_busy);
 	f->job_busy = false;
@@ -483,15 +487,12 @@ static void fill_publish(struct fill *f)
 	f->publish_due = f->job_busy; /* a save: it is soon over */
 	if (f->publish_due)
 		return;
-	f->publish_job.work = fill_publish_work;
-	f->publish_job.done = fill_publish_done;
-	f->job_busy = true;
-	offload_submit(f->cache->helpers, f->loop, &f->publish_job);
+	fill_job(f, fill_publish_work, fill_publish_done);
 }
 
 static void fill_save_work(struct job *job)
 {
-	struct fill *f = container_of(job, struct fill, publish_job);
+	struct fill *f = container_of(job, struct fill, job);
 
 	f->save_err = partial_save(&f->cache->store, f->part_name, f->fd, f->size, f->saving);
 }
@@ -499,7 +500,7 @@ static void fill_save_work(struct job *job)
 /* A journal that could not be written costs bytes after a restart, and nothing else. */
 static void fill_save_done(struct job *job)
 {
-	struct fill *f = container_of(job, struct fill, publish_job);
+	struct fill *f = container_of(job, struct fill, job);
 
 	f->job_busy = false;
 	if (f->save_err < 0)
@@ -517,10 +518,7 @@ static void fill_save_done(struct job *job)
 static void fill_save(struct fill *f)
 {
 	f->saving = f->written;
-	f->publish_job.work = fill_save_work;
-	f->publish_job.done = fill_save_done;
-	f->job_busy = true;
-	offload_submit(f->cache->helpers, f->loop, &f->publish_job);
+	fill_job(f, fill_save_work, fill_save_done);
 }
 
 static void fill_wrote(struct op *op, int res)

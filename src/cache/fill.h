@@ -35,7 +35,7 @@ struct fill {
 	enum fill_state state;
 	unsigned inflight;
 	struct op file_op;
-	struct job publish_job;
+	struct job job;
 	bool job_busy;
 	int fd;
 	uint64_t size;     /* announced, or BLOB_SIZE_UNKNOWN */

@@ -20,13 +20,12 @@ enum { JOURNAL_MAX = 128, CLEAN_MAX = 4096 };
 static const char journal_form[] = "sluice partial 1\nsize %llu\nbytes %llu\n";
 static const char journal_suffix[] = ".journal";
 
-void partial_name(enum cache_kind kind, const struct digest *d, char out[PARTIAL_NAME_MAX])
+void partial_name(const struct digest *d, char out[PARTIAL_NAME_MAX])
 {
 	char hex[DIGEST_TEXT_MAX];
 
 	digest_format_hex(d, hex);
-	snprintf(out, PARTIAL_NAME_MAX, "%s%s-%s", cache_kind_is_private(kind) ? "private-" : "",
-		 digest_alg_name((enum digest_alg)d->alg), hex);
+	snprintf(out, PARTIAL_NAME_MAX, "%s-%s", digest_alg_name((enum digest_alg)d->alg), hex);
 }
 
 void partial_path(const char *name, char out[PARTIAL_PATH_MAX])

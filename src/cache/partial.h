@@ -26,11 +26,11 @@ enum {
 	/* A node that pulls again does so within minutes; links and tags change within days. */
 	PARTIAL_AGE_S = 24 * 3600,
 	PARTIAL_SHARE = 8, /* of the cache's size, beside it: so much may wait in partial/ */
-	PARTIAL_NAME_MAX = 8 + 8 + 128 + 1,
+	PARTIAL_NAME_MAX = 8 + 128 + 1,
 	PARTIAL_PATH_MAX = PARTIAL_NAME_MAX + 16,
 };
 
-void partial_name(enum cache_kind kind, const struct digest *d, char out[PARTIAL_NAME_MAX]);
+void partial_name(const struct digest *d, char out[PARTIAL_NAME_MAX]);
 /* "partial/NAME", below the cache's folder. */
 void partial_path(const char *name, char out[PARTIAL_PATH_MAX]);
 /* A new file, locked; -EEXIST: there is one, so somebody else fills it. */

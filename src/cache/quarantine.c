@@ -114,11 +114,6 @@ static void damage_work(struct job *job)
 	cache_job_ended(c);
 }
 
-static bool is_damage(int err)
-{
-	return err == -EIO || err == -EUCLEAN || err == -EBADMSG || err == -ENODATA;
-}
-
 /* True: nobody knew. */
 static bool damage_mark(struct blob *b, const char *what)
 {
@@ -148,7 +143,7 @@ void blob_damaged(struct blob *b, int err)
 	struct damage *d;
 
 	/* What is not in the index has no file of its name, or none any more. */
-	if (!is_damage(err) || blob_state(b) != BLOB_READY ||
+	if (!store_is_damage(err) || blob_state(b) != BLOB_READY ||
 	    !__atomic_load_n(&b->indexed, __ATOMIC_ACQUIRE))
 		return;
 	if (!damage_mark(b, err == -EUCLEAN ? "not what was published" : err_text(err)))

@@ -462,6 +462,11 @@ int store_write_small(struct store *s, const char *path, const char *text, size_
 	return err;
 }
 
+bool store_is_damage(int err)
+{
+	return err == -EIO || err == -EUCLEAN || err == -EBADMSG || err == -ENODATA;
+}
+
 uint64_t store_free_bytes(const struct store *s)
 {
 	struct statvfs v;

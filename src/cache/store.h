@@ -101,5 +101,7 @@ int store_touch(const struct store *s, const char *path, uint32_t used_s);
 int store_make_folders(const struct store *s, const char *path) must_check;
 /* Replaces a small file by rename. */
 int store_write_small(struct store *s, const char *path, const char *text, size_t len) must_check;
+/* Does this say that the bytes of a file are lost or wrong, not that they cannot be had now? */
+bool store_is_damage(int err) must_check;
 /* What an unprivileged process may still write; UINT64_MAX if the kernel does not tell. */
 uint64_t store_free_bytes(const struct store *s);

@@ -25,14 +25,9 @@ static int verify_open(const struct store *s, const char *path)
 
 static enum verify_result verify_cannot(int err)
 {
-	switch (err) {
-	case -ENOENT: return VERIFY_GONE;
-	case -EIO:
-	case -EBADMSG:
-	case -EUCLEAN:
-	case -ENODATA: return VERIFY_DAMAGED;
-	default: return VERIFY_UNKNOWN;
-	}
+	if (err == -ENOENT)
+		return VERIFY_GONE;
+	return store_is_damage(err) ? VERIFY_DAMAGED : VERIFY_UNKNOWN;
 }
 
 enum verify_result verify_begin(struct verify *v, const struct store *s, const char *path,

@@ -60,10 +60,9 @@ static inline const struct conf_account *upstream_account(const struct upstream 
 }
 
 /*
- * How long small answers of this mirror may be kept: proxy/small.h; 0: not at all.  Here is the
- * place to say so of a mirror whose answers depend on who asks.
+ * How long small answers of this mirror may be kept: proxy/small.h; 0: not at all, as where they
+ * depend on who asks.
  */
-/* What upstream said to one client is no answer for another one: neither is kept then. */
 static inline uint64_t mirror_negative_ms(const struct mirror *m)
 {
 	return m->conf->auth == AUTH_CLIENT ? 0 : m->conf->negative_ms;
