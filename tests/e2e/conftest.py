@@ -81,6 +81,13 @@ def alone(rig, request):
     return images.small(rig.push, "library/" + tag_of(request))
 
 
+@pytest.fixture
+def blob(rig, request):
+    """(image, digest) of an 8 MB layer of the test's own."""
+    image = images.one_blob(rig.push, "library/" + tag_of(request), 8 << 20)
+    return image, image.largest
+
+
 def tag_of(request):
     """Of this test and these parameters alone, and a legal tag and repository name."""
     name = request.node.name.lower()

@@ -8,22 +8,11 @@ import time
 import pytest
 
 from rig import httpd, images
+from rig.images import blob_path
 from rig.proc import wait_for
 from rig.wire import ACCEPT, Ended
 
 MB = 1 << 20
-
-
-def path_of(image, digest):
-    return f"/v2/docker.io/{image.repo}/blobs/{digest}"
-
-
-@pytest.fixture
-def blob(rig, request):
-    """(image, digest) of an 8 MB layer of the test's own."""
-    name = "".join(c if c.isalnum() else "x" for c in request.node.name.lower())
-    image = images.one_blob(rig.push, f"library/c{name}", 8 * MB)
-    return image, image.largest
 
 
 class Reader(threading.Thread):
@@ -53,7 +42,7 @@ def test_fifty_clients_one_transfer(rig, sluice, wire, blob):
     image, digest = blob
     delta = sluice.delta()
     with rig.cdn.fault(httpd.stall(MB), digest[7:]) as f:
-        readers = [Reader(wire, path_of(image, digest)) for _ in range(50)]
+        readers = [Reader(wire, blob_path(image, digest)) for _ in range(50)]
         wait_for(lambda: delta()["cache_joins_total"] >= 49, 30, lambda: str(delta()))
         f.release()
         for r in readers:
@@ -68,7 +57,7 @@ def test_reads_from_a_growing_file(rig, wire, blob):
     """While a fill stands at 1 MB: ranges below it are served at once, one beyond waits for it."""
     image, digest = blob
     whole = rig.registry.blob_path(digest).read_bytes()
-    path = path_of(image, digest)
+    path = blob_path(image, digest)
     with rig.cdn.fault(httpd.stall(MB), digest[7:]) as f:
         first = Reader(wire, path)
         assert f.held.wait(15)
@@ -98,7 +87,7 @@ def test_wrong_bodies_are_never_published(rig, sluice, wire, blob, name):
     gate = httpd.slow_first_byte()
     with rig.cdn.fault(fault, digest[7:]), rig.cdn.fault(gate, digest[7:]):
         joins = sluice.metrics()["cache_joins_total"]
-        readers = [Reader(wire, path_of(image, digest)) for _ in range(4)]
+        readers = [Reader(wire, blob_path(image, digest)) for _ in range(4)]
         wait_for(lambda: sluice.metrics()["cache_joins_total"] >= joins + 3, 20, "joins")
         gate.release()
         for r in readers:
@@ -110,7 +99,7 @@ def test_wrong_bodies_are_never_published(rig, sluice, wire, blob, name):
     sluice.wait_metric("fills_failed_total", failed + 1)
     assert not sluice.blob_file(digest).exists()
     wait_for(lambda: not os.listdir(sluice.cache / "tmp"), 10, "an empty tmp/")
-    a = wire().ask("GET", path_of(image, digest))
+    a = wire().ask("GET", blob_path(image, digest))
     assert images.digest_of(a.body) == digest
 
 
@@ -130,7 +119,7 @@ def test_cut_fill_is_resumed(rig, sluice, wire, blob, how, ranges):
         faults.enter_context(rig.cdn.fault(httpd.cut(3 * MB, how), digest[7:], times=times))
         if not ranges:
             faults.enter_context(rig.cdn.fault(httpd.ignore_range(), digest[7:]))
-        a = wire().ask("GET", path_of(image, digest))
+        a = wire().ask("GET", blob_path(image, digest))
     assert (a.status, images.digest_of(a.body)) == (200, digest)
     seen = rig.cdn.seen(digest[7:])
     assert len(seen) == times + 1
@@ -148,7 +137,7 @@ def test_upstream_that_cuts_for_ever(rig, sluice, wire, blob):
     image, digest = blob
     failed = sluice.metrics()["fills_failed_total"]
     with rig.cdn.fault(httpd.cut(0), digest[7:]):
-        r = Reader(wire, path_of(image, digest))
+        r = Reader(wire, blob_path(image, digest))
         status, got, cut, end = r.done()
     assert got != digest and (status >= 500 or cut) and end in ("", "fin")
     sluice.wait_metric("fills_failed_total", failed + 1)
@@ -179,11 +168,11 @@ def test_restart_keeps_the_cache(start, rig, wire, blob):
     image, digest = blob
     s = start()
     manifest = f"/v2/docker.io/{image.repo}/manifests/{image.digest}"
-    assert wire(s).ask("GET", path_of(image, digest)).status == 200
+    assert wire(s).ask("GET", blob_path(image, digest)).status == 200
     assert wire(s).ask("GET", manifest, *ACCEPT).body == image.raw
     s.restart()
     rig.reset()
-    assert images.digest_of(wire(s).ask("GET", path_of(image, digest)).body) == digest
+    assert images.digest_of(wire(s).ask("GET", blob_path(image, digest)).body) == digest
     assert wire(s).ask("GET", manifest, *ACCEPT).body == image.raw
     assert not rig.cdn.log and not rig.front.log
     wait_for(lambda: s.metrics()["cache_bytes"] >= image.blobs[digest], 10, "the scan")
@@ -205,7 +194,7 @@ def test_killed_in_a_fill(start, rig, wire, blob):
     s = start()
     with rig.cdn.fault(httpd.stall(3 * MB), digest[7:]) as f:
         w = wire(s)
-        w.send(f"GET {path_of(image, digest)} HTTP/1.1\r\nHost: mirror.test\r\n\r\n")
+        w.send(f"GET {blob_path(image, digest)} HTTP/1.1\r\nHost: mirror.test\r\n\r\n")
         assert f.held.wait(15)
         s.kill()
     assert not s.blob_file(digest).exists()
@@ -213,7 +202,7 @@ def test_killed_in_a_fill(start, rig, wire, blob):
     wait_for(lambda: all(map(is_orphan, (s.cache / "tmp").iterdir())), 10, "free locks")
     s.start()
     wait_for(lambda: not os.listdir(s.cache / "tmp"), 10, "an empty tmp/")
-    assert images.digest_of(wire(s).ask("GET", path_of(image, digest)).body) == digest
+    assert images.digest_of(wire(s).ask("GET", blob_path(image, digest)).body) == digest
     # The client has it when it is verified; the file has its name when it was synced.
     wait_for(s.blob_file(digest).exists, 10, "the blob's file")
 
@@ -230,7 +219,7 @@ def test_foreign_files(start, rig, wire, blob):
     (s.cache / "tmp").mkdir()
     (s.cache / "tmp" / "17").write_bytes(b"x" * 1000)
     s.start()
-    assert images.digest_of(wire(s).ask("GET", path_of(image, digest)).body) == digest
+    assert images.digest_of(wire(s).ask("GET", blob_path(image, digest)).body) == digest
     wait_for(lambda: not os.listdir(s.cache / "tmp"), 10, "an empty tmp/")
 
 
@@ -243,7 +232,7 @@ def test_eviction(start, rig, wire):
     blobs = image.layers
 
     def get(digest):
-        return images.digest_of(wire(s).ask("GET", path_of(image, digest)).body) == digest
+        return images.digest_of(wire(s).ask("GET", blob_path(image, digest)).body) == digest
     for d in blobs[:3]:
         assert get(d)
     assert get(blobs[0])                # used again: it may stay
@@ -266,10 +255,10 @@ def test_eviction_spares_what_is_read(start, rig, wire):
     image = images.plain(rig.push, "library/evict-read", "latest",
                          [{"data": images.noise(f"r{i}", 24 * MB)} for i in range(4)])
     w = wire(s)
-    w.send(f"GET {path_of(image, image.layers[0])} HTTP/1.1\r\nHost: mirror.test\r\n\r\n")
+    w.send(f"GET {blob_path(image, image.layers[0])} HTTP/1.1\r\nHost: mirror.test\r\n\r\n")
     a = w.head()
     for d in image.layers[1:]:
-        assert wire(s).ask("GET", path_of(image, d)).status == 200
+        assert wire(s).ask("GET", blob_path(image, d)).status == 200
     assert images.digest_of(w.take(int(a.get("Content-Length")))) == image.layers[0]
 
 
@@ -278,12 +267,12 @@ def test_file_that_vanished(start, rig, wire, blob):
     open; it never fails."""
     image, digest = blob
     s = start()
-    assert wire(s).ask("GET", path_of(image, digest)).status == 200
+    assert wire(s).ask("GET", blob_path(image, digest)).status == 200
     wait_for(s.blob_file(digest).exists, 10, "the blob's file")
     s.blob_file(digest).unlink()
-    assert images.digest_of(wire(s).ask("GET", path_of(image, digest)).body) == digest
+    assert images.digest_of(wire(s).ask("GET", blob_path(image, digest)).body) == digest
     s.restart()
-    assert images.digest_of(wire(s).ask("GET", path_of(image, digest)).body) == digest
+    assert images.digest_of(wire(s).ask("GET", blob_path(image, digest)).body) == digest
 
 
 # Tags.
@@ -344,11 +333,11 @@ def test_digest_needs_no_upstream(start, rig, wire, fresh):
     s = start({"mirror docker.io": {"tag_fresh": "0s"}})
     path = f"/v2/docker.io/{fresh.repo}/manifests/{fresh.digest}"
     assert wire(s).ask("GET", path, *ACCEPT).body == fresh.raw
-    assert wire(s).ask("GET", path_of(fresh, fresh.layers[0])).status == 200
+    assert wire(s).ask("GET", blob_path(fresh, fresh.layers[0])).status == 200
     rig.reset()
     with rig.front.fault(httpd.status(500)):
         assert wire(s).ask("GET", path, *ACCEPT).body == fresh.raw
-        assert wire(s).ask("GET", path_of(fresh, fresh.layers[0])).status == 200
+        assert wire(s).ask("GET", blob_path(fresh, fresh.layers[0])).status == 200
     assert not rig.front.log
 
 

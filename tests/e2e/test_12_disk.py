@@ -10,23 +10,12 @@ import threading
 import pytest
 
 from rig import httpd, images
+from rig.images import blob_path
 from rig.mirror import ini, sluice
 from rig.proc import wait_for
 from rig.wire import ACCEPT
 
 MB = 1 << 20
-
-
-def path_of(image, digest):
-    return f"/v2/docker.io/{image.repo}/blobs/{digest}"
-
-
-@pytest.fixture
-def blob(rig, request):
-    """(image, digest) of an 8 MB layer of the test's own."""
-    name = "".join(c if c.isalnum() else "x" for c in request.node.name.lower())
-    image = images.one_blob(rig.push, f"library/d{name}", 8 * MB)
-    return image, image.largest
 
 
 class Disk:
@@ -73,7 +62,7 @@ def disk(tmp_path_factory):
 
 
 def get(w, image, digest, *headers):
-    a = w.ask("GET", path_of(image, digest), *headers)
+    a = w.ask("GET", blob_path(image, digest), *headers)
     return a.status, images.digest_of(a.body), a.cut
 
 
@@ -120,11 +109,11 @@ def test_disk_that_fails(start, rig, wire, disk, blob, fresh, how):
     delta = s.delta()
     for _ in range(3):
         assert get(wire(s), image, digest) == (200, digest, False)
-    a = wire(s).ask("GET", path_of(image, digest), f"Range: bytes=100-{3 * MB}")
+    a = wire(s).ask("GET", blob_path(image, digest), f"Range: bytes=100-{3 * MB}")
     assert (a.status, a.body) == (206, whole[100:3 * MB + 1])
-    a = wire(s).ask("GET", path_of(image, digest), f"Range: bytes=5-9,{6 * MB}-{6 * MB + 4}")
+    a = wire(s).ask("GET", blob_path(image, digest), f"Range: bytes=5-9,{6 * MB}-{6 * MB + 4}")
     assert a.status == 206 and whole[5:10] in a.body and whole[6 * MB:6 * MB + 5] in a.body
-    a = wire(s).ask("HEAD", path_of(image, digest))
+    a = wire(s).ask("HEAD", blob_path(image, digest))
     assert (a.status, int(a.get("Content-Length"))) == (200, len(whole))
     for ref in (fresh.tag, fresh.digest):
         for method in ("GET", "HEAD"):
@@ -153,7 +142,7 @@ def test_upstream_errors_pass_by(start, rig, wire, disk, blob):
     d.remount("ro")
     assert get(wire(s), image, digest) == (200, digest, False)
     absent = "sha256:" + "ab" * 32
-    assert wire(s).ask("GET", path_of(image, absent)).status == 404
+    assert wire(s).ask("GET", blob_path(image, absent)).status == 404
     with rig.cdn.fault(httpd.corrupt(100), digest[7:]):
         status, got, cut = get(wire(s), image, digest)
         assert got != digest and cut
@@ -217,7 +206,7 @@ def test_truncated_under_a_reader(start, rig, wire, blob):
     assert get(wire(s), image, digest)[:2] == (200, digest)
     wait_for(s.blob_file(digest).exists, 10, "the blob's file")
     w = wire(s)
-    w.send(f"GET {path_of(image, digest)} HTTP/1.1\r\nHost: mirror.test\r\n\r\n")
+    w.send(f"GET {blob_path(image, digest)} HTTP/1.1\r\nHost: mirror.test\r\n\r\n")
     a = w.head()
     os.truncate(s.blob_file(digest), 5 * MB + 123)
     assert images.digest_of(w.take(int(a.get("Content-Length")))) == digest
@@ -373,7 +362,7 @@ def test_damaged_under_a_reader(start, rig, wire, blob):
     s = start({"cache": {"scrub": "0s"}})
     published(s, wire, image, [digest])
     w = wire(s)
-    w.send(f"GET {path_of(image, digest)} HTTP/1.1\r\nHost: mirror.test\r\n\r\n")
+    w.send(f"GET {blob_path(image, digest)} HTTP/1.1\r\nHost: mirror.test\r\n\r\n")
     size = int(w.head().get("Content-Length"))
     flip(s.blob_file(digest), size - 10)
     assert sluice("verify", "-c", s.file).returncode == 1

@@ -5,6 +5,7 @@ import re
 import pytest
 
 from rig import httpd, images
+from rig.images import blob_path
 from rig.proc import wait_for
 
 HOST, MB = "mirror.test", 1 << 20
@@ -22,16 +23,12 @@ def size_of(half):
     return half[0].blobs[half[1]]
 
 
-def path_of(image, digest):
-    return f"/v2/docker.io/{image.repo}/blobs/{digest}"
-
-
 def part(s, digest, suffix=""):
     return s.cache / "partial" / (digest.replace(":", "-") + suffix)
 
 
 def ask(w, image, digest):
-    w.send(f"GET {path_of(image, digest)} HTTP/1.1\r\nHost: {HOST}\r\n\r\n")
+    w.send(f"GET {blob_path(image, digest)} HTTP/1.1\r\nHost: {HOST}\r\n\r\n")
 
 
 def leave_half(s, rig, wire, half, end, at=AT):
@@ -60,7 +57,7 @@ def whole(s, rig, wire, half):
     """The blob, right; and the bytes that upstream gave for it."""
     image, digest = half
     rig.cdn.log.clear()
-    got = wire(s).ask("GET", path_of(image, digest), host=HOST)
+    got = wire(s).ask("GET", blob_path(image, digest), host=HOST)
     assert got.status == 200 and images.digest_of(got.body) == digest
     wait_for(lambda: s.blob_file(digest).exists(), 20, "published")
     wait_for(lambda: not part(s, digest).exists() and not part(s, digest, ".journal").exists(),
@@ -101,7 +98,7 @@ def test_a_damaged_beginning_is_never_served_as_whole(start, rig, wire, half):
     leave_half(s, rig, wire, half, lambda: kill(s))
     spoil_byte(s, digest)
     s.start()
-    got = wire(s).ask("GET", path_of(image, digest), host=HOST)
+    got = wire(s).ask("GET", blob_path(image, digest), host=HOST)
     assert got.cut or got.status != 200
     assert s.metrics()["fills_corrupt_total"] == 1
     wait_for(lambda: not part(s, digest).exists(), 10, "it is removed")
@@ -189,7 +186,7 @@ def test_a_range_closed_early_drops_nothing_that_others_read(start, rig, wire, h
         assert reader.head().status == 200
         for i in range(5):
             w = wire(s)
-            w.send(f"GET {path_of(image, digest)} HTTP/1.1\r\nHost: {HOST}\r\n"
+            w.send(f"GET {blob_path(image, digest)} HTTP/1.1\r\nHost: {HOST}\r\n"
                    f"Range: bytes={i * MB}-\r\n\r\n")
             w.head()
             w.close()

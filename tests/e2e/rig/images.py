@@ -40,6 +40,11 @@ class Image:
         return max(self.blobs, key=self.blobs.get)
 
 
+def blob_path(image, digest):
+    """Where a mirror has it, by the registry's name."""
+    return f"/v2/docker.io/{image.repo}/blobs/{digest}"
+
+
 class Pusher:
     """The registry's own push interface, on its plain port, with tokens of our own."""
     def __init__(self, registry, auth):
