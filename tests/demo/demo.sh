@@ -9,17 +9,26 @@ cd "$(dirname "$0")/../.."
 sluice=${SLUICE:-build/sluice}
 python=${PYTHON:-/usr/bin/python3}
 work=$(mktemp -d /tmp/sluice-demo.XXXXXX)
-rig_pid= sluice_pid= pull_pid=
 
+# Ends what was started.  A child that was just forked has this shell's traps until it becomes its
+# command, and forgets what it is sent before: so it is asked again, and after 10 s not asked.
 clean_up()
 {
 	status=$?
 	trap '' INT TERM HUP
 	trap - EXIT
-	for pid in $pull_pid $sluice_pid $rig_pid; do
-		kill "$pid" 2>/dev/null || true
+	jobs -p >"$work/jobs"		# in $( ) it would show those of a subshell
+	pids=$(cat "$work/jobs")
+	for try in $(seq 30); do
+		if [ "$try" -le 20 ]; then signal=TERM; else signal=KILL; fi
+		kill -s $signal $pids 2>/dev/null || true
+		sleep 0.5
+	done &
+	asking=$!
+	for pid in $pids; do
+		wait "$pid" || true
 	done
-	wait
+	kill -s KILL $asking
 	rm -rf "$work"
 	exit $status
 }
@@ -59,9 +68,7 @@ pull()
 	up=$(metric bytes_up_total) cached=$(metric bytes_cache_total) start=$(date +%s%N)
 	skopeo --registries-conf "$work/registries.conf" copy --quiet --src-cert-dir "$work/certs" \
 		docker://docker.io/library/demo:latest "dir:$work/$1" >"$work/$1.log" 2>&1 &
-	pull_pid=$!
-	wait $pull_pid || fail "skopeo failed" "$1.log"
-	pull_pid=
+	wait $! || fail "skopeo failed" "$1.log"
 	seconds=$(($(date +%s%N) - start))
 	up=$(($(metric bytes_up_total) - up)) cached=$(($(metric bytes_cache_total) - cached))
 	equal=NO

@@ -21,9 +21,14 @@ def image_files():
             *({f"srv/data{i}": images.noise(f"data{i}", 20 * MB)} for i in range(3))]
 
 
+def end(*_):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)   # asked again while it ends
+    sys.exit(0)
+
+
 def main():
     folder = pathlib.Path(sys.argv[1])
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    signal.signal(signal.SIGTERM, end)
     rig = Rig(folder)
     try:
         image = images.plain(rig.push, "library/demo", "latest", image_files())
