@@ -154,12 +154,6 @@ static void check_policies(struct draft *d, const struct draft_section *s,
 				    "%s tag_policy: window and revalidate of '%s' must not be "
 				    "longer together than stale_for",
 				    draft_title(s).text, p->tag);
-		if (strncmp(p->tag, "v?[", 3) == 0)
-			draft_warning(
-				d, line,
-				"%s tag_policy: '?' is exactly one byte, so '%s' does not "
-				"match v1.2.3; write two patterns, one with v and one without",
-				draft_title(s).text, p->tag);
 	}
 }
 

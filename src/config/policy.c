@@ -133,19 +133,27 @@ static size_t set_len(struct slice s)
 	return i < s.len ? i + 1 : 0;
 }
 
-static bool is_glob(struct slice s, bool repo)
+/* The length of the byte, '*' or set that begins at s.ptr[0]; 0: no pattern may have it. */
+static size_t item_len(struct slice s, bool repo)
 {
-	for (size_t i = 0; i < s.len; i++) {
-		if (s.ptr[i] == '[') {
-			size_t n = set_len(slice_skip(s, i));
+	if (s.ptr[0] == '[')
+		return set_len(s);
+	return is_name_byte(s.ptr[0]) || s.ptr[0] == '*' || (repo && s.ptr[0] == '/');
+}
 
-			if (n == 0)
-				return false;
-			i += n - 1;
-		} else if (!is_name_byte(s.ptr[i]) && s.ptr[i] != '*' && s.ptr[i] != '?' &&
-			   !(repo && s.ptr[i] == '/')) {
+/* A '?' stands behind a byte or a set that may be missing. */
+static bool is_pattern(struct slice s, bool repo)
+{
+	size_t i = 0;
+
+	while (i < s.len) {
+		size_t n = item_len(slice_skip(s, i), repo);
+
+		if (n == 0)
 			return false;
-		}
+		if (i + n < s.len && s.ptr[i + n] == '?' && s.ptr[i] != '*')
+			n++;
+		i += n;
 	}
 	return s.len > 0;
 }
@@ -171,12 +179,13 @@ bool policy_pattern(struct slice text, struct conf_policy *p, struct arena *a, c
 	p->repo = NULL;
 	if (colon == text.len)
 		tag = text;
-	if (text.len > REPO_NAME_MAX + 1 + TAG_MAX || !is_glob(tag, false) ||
-	    (colon < text.len && !is_glob(repo, true)))
-		return fail(why,
-			    "'%.*s%s' must be a pattern for a tag, or REPOSITORY:TAG, of letters, "
-			    "digits, '.', '_', '-' and * ? [a-z] [!a-z]",
-			    SLICE_FMT(slice_first(text, 80)), text.len > 80 ? "..." : "");
+	if (text.len > REPO_NAME_MAX + 1 + TAG_MAX || !is_pattern(tag, false) ||
+	    (colon < text.len && !is_pattern(repo, true)))
+		return fail(
+			why,
+			"'%.*s%s' must be a pattern for a tag, or REPOSITORY:TAG, of letters, "
+			"digits, '.', '_', '-', * [a-z] [!a-z], and '?' behind what may be missing",
+			SLICE_FMT(slice_first(text, 80)), text.len > 80 ? "..." : "");
 	p->tag = arena_dup(a, tag);
 	if (colon < text.len)
 		p->repo = arena_dup(a, repo);
@@ -221,45 +230,59 @@ static bool in_set(struct slice set, char c)
 	return found != other;
 }
 
-/* Length of the pattern's first item if it stands for <c>, else 0. */
-static size_t matches_one(struct slice pattern, char c)
-{
-	size_t n;
+/* The item at pattern[at], '?' included. */
+struct item {
+	struct slice text; /* without the '?' */
+	size_t end;        /* where the next one begins */
+	bool may_miss;
+};
 
-	switch (pattern.ptr[0]) {
-	case '?': return 1;
-	case '[': n = set_len(pattern); return in_set(slice_first(pattern, n), c) ? n : 0;
-	default: return pattern.ptr[0] == c;
+static struct item item_at(struct slice pattern, size_t at)
+{
+	struct slice rest = slice_skip(pattern, at);
+	struct item item = { .text = slice_first(rest, item_len(rest, true)) };
+
+	assert(item.text.len);
+	item.end = at + item.text.len;
+	item.may_miss = item.text.ptr[0] == '*';
+	if (item.end < pattern.len && pattern.ptr[item.end] == '?') {
+		item.may_miss = true;
+		item.end++;
+	}
+	return item;
+}
+
+static bool stands_for(const struct item *item, char c)
+{
+	switch (item->text.ptr[0]) {
+	case '*': return true;
+	case '[': return in_set(item->text, c);
+	default: return item->text.ptr[0] == c;
 	}
 }
 
-/* When it does not go on, only the last `*` has to take one more byte: never any before it. */
+/* All places that the name may have led to go on together: no way is tried twice. */
 static bool matches(struct slice pattern, struct slice name)
 {
-	struct slice star = SLICE_NONE, star_name = SLICE_NONE;
+	bool places[2][REPO_NAME_MAX + 1 + TAG_MAX + 1] = { { true } };
+	bool *here = places[0], *next = places[1];
 
-	for (;;) {
-		size_t n = 0;
+	assert(pattern.len < countof(places[0]));
+	for (size_t n = 0;; n++) {
+		memset(next, 0, sizeof(places[0]));
+		for (size_t at = 0; at < pattern.len;) {
+			struct item item = item_at(pattern, at);
 
-		if (pattern.len && pattern.ptr[0] == '*') {
-			pattern = star = slice_skip(pattern, 1);
-			star_name = name;
-			continue;
+			if (here[at] && item.may_miss)
+				here[item.end] = true;
+			if (here[at] && n < name.len && stands_for(&item, name.ptr[n]))
+				next[item.text.ptr[0] == '*' ? at : item.end] = true;
+			at = item.end;
 		}
-		if (pattern.len && name.len)
-			n = matches_one(pattern, name.ptr[0]);
-		if (n) {
-			pattern = slice_skip(pattern, n);
-			name = slice_skip(name, 1);
-			continue;
-		}
-		if (pattern.len == 0 && name.len == 0)
-			return true;
-		if (!star.ptr || star_name.len == 0)
-			return false;
-		star_name = slice_skip(star_name, 1);
-		name = star_name;
-		pattern = star;
+		if (n == name.len)
+			return here[pattern.len];
+		here = places[(n + 1) % 2];
+		next = places[n % 2];
 	}
 }
 

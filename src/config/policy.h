@@ -3,12 +3,13 @@
  * How long a tag's answer is good: the rules of the key `tag_policy`.  Pure.
  *
  *   RULE    = PATTERN [PATTERN ...] POLICY
- *   PATTERN = TAG, or REPOSITORY:TAG, each a glob of * ? [a-z] [!a-z] for the whole of it
+ *   PATTERN = TAG, or REPOSITORY:TAG, for the whole of it: * any bytes, [a-z] [!a-z] one of a
+ *             set, c? and [a-z]? one or none
  *   POLICY  = immutable | always | window TIME [revalidate TIME]
  *
  * Invariants
  *  1. The first pattern that matches wins; `*` alone counts as the last one, wherever it stands.
- *  2. Matching takes at most (bytes of the pattern) x (bytes of the name) steps and no memory.
+ *  2. Matching takes at most (bytes of the pattern) x (bytes of the name) steps and no heap.
  *  3. What policy_print() writes is parsed to the same policy.
  */
 #pragma once

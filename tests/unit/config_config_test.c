@@ -541,8 +541,6 @@ TEST(rules_for_tags_are_read_in_any_form)
 
 TEST(wrong_rules_for_tags_name_their_line)
 {
-	struct config *c;
-
 	check(refused("tag_policy = * always\ntag_policy = v* imutable\n",
 		      "t.ini:5: [mirror docker.io] tag_policy = v* imutable: "));
 	check(refused("tag_policy = * always, v* always\n  x* always\n  v* immutable\n",
@@ -553,10 +551,6 @@ TEST(wrong_rules_for_tags_name_their_line)
 		      "t.ini:5: [mirror docker.io] tag_policy: window and revalidate of 'a'"));
 	check(refused("tag_policy = a/b always\n", "'a/b' must be a pattern for a tag"));
 	check(refused("tag_policy = ,\n", "must end with immutable"));
-	c = parse(LEAST "tag_policy = v?[0-9]*.[0-9]*.[0-9]* immutable\n");
-	require(c);
-	check(told(&errs.warnings, "'?' is exactly one byte"));
-	config_unref(c);
 }
 
 TEST(references_keep_it)
