@@ -2,12 +2,7 @@
 import os
 import random
 
-import pytest
-
 from rig import kill9
-
-# Minutes on a busy machine, and not yet seen in a whole run: asked for by name.
-pytestmark = pytest.mark.skipif(not os.environ.get("SLUICE_LONG"), reason="SLUICE_LONG=1 runs it")
 
 
 def test_ten_rounds(rig, tmp_path_factory):

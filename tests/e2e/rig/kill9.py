@@ -50,7 +50,7 @@ class Stock:
 def slow_some(r):
     """Half of the bodies come slowly, so that a kill finds them unfinished."""
     def body(chunks):
-        pause = r.choice([0, 0, 0.002, 0.02])
+        pause = r.choice([0, 0, 0.001, 0.005])
         for c in chunks:
             for at in range(0, len(c), 64 * KB):
                 time.sleep(pause)
@@ -119,12 +119,12 @@ def judge(a, path, want, kind):
 
 def check_disk(cache):
     """Every file that has a digest's name has that digest; the number of unfinished files."""
-    for kind in ("blobs", "manifests"):
+    for kind in ("blobs", "private", "manifests"):
         for f in (cache / kind).rglob("*"):
             if f.is_file() and (m := re.match("[0-9a-f]{64}", f.name)):
                 got = hashlib.sha256(f.read_bytes()).hexdigest()
                 assert got == m[0], f"{f}: its digest is {got}"
-    known = {"blobs", "manifests", "tags", "tmp", "partial", "quarantine", "lock"}
+    known = {"blobs", "private", "manifests", "tags", "tmp", "partial", "quarantine", "lock"}
     return unfinished(cache), {p.name for p in cache.iterdir()} - known
 
 
@@ -174,6 +174,7 @@ def rounds(rig, folder, count, seed, say=lambda text: None):
                 assert left <= LEFT_MAX, f"{left} unfinished files"
                 sluice.start()
                 sample(sluice, stock, r, context)
+                total["resumed"] += int(sluice.metrics()["fills_resumed_total"])
                 total["round"] += 1
             except Exception as e:
                 raise AssertionError(f"round {n} of seed {seed}: {e!r}") from e
