@@ -27,7 +27,8 @@
 	X(ERR_AUTH, -1025, "upstream asks for an authentication that cannot be given")             \
 	X(ERR_LIMIT, -1026, "limit reached")                                                       \
 	X(ERR_KILLED, -1027, "given up")                                                           \
-	X(ERR_UNWANTED, -1028, "nobody wants it any more")
+	X(ERR_UNWANTED, -1028, "nobody wants it any more")                                         \
+	X(ERR_STUCK, -1029, "the disk does not answer")
 
 enum err {
 #define X(name, code, text) name = (code),

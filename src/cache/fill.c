@@ -8,10 +8,9 @@
  * reader waits; with one in flight, the other chunk fills.  So a stalled disk stops the upstream
  * after two chunks, and a stalled upstream holds at most one chunk.
  *
- * Making the temporary file is a system call on the loop's own thread, as is its unlink; neither
- * waits for data.  fallocate() of the announced size is left out: it gains little on ext4 and XFS,
- * whose delayed allocation sees 128 KiB at a time anyway, and it can take a network file system
- * seconds.
+ * What makes, saves, publishes or removes a file is a helper's.  fallocate() of the announced size
+ * is left out: it gains little on ext4 and XFS, whose delayed allocation sees 128 KiB at a time
+ * anyway, and it can take a network file system seconds.
  */
 #include "cache/fill.h"
 
@@ -25,7 +24,14 @@
 #include "cache/cache_private.h"
 #include "cache/partial.h"
 
-enum { FILL_WRITE_MIN = FILL_CHUNK / 2 };
+enum {
+	FILL_WRITE_MIN = FILL_CHUNK / 2,
+	/*
+	 * A file that takes longer to open, or 256 KiB to be written: the disk is stuck.  (One that
+	 * is only slow, down to 26 KB/s, slows the upstream down.)
+	 */
+	FILL_STUCK_MS = 10 * 1000,
+};
 
 _Static_assert(sizeof(((struct fill *)0)->path) >= STORE_PATH_MAX, "a blob's path must fit");
 _Static_assert(sizeof(((struct fill *)0)->tmp_name) >= STORE_TMP_MAX, "a temporary name must fit");
@@ -35,14 +41,16 @@ static void fill_look(struct fill *f);
 static uint64_t fill_avail(const struct fill *f);
 static void fill_write(struct fill *f);
 static void fill_wrote(struct op *op, int res);
+static void fill_stuck(struct timer *t);
 
 static void fill_enter(struct fill *f, enum fill_state state)
 {
-	static const uint8_t legal[] = {
+	static const uint16_t legal[] = {
 		[FILL_IDLE] = 1 << FILL_DISK,
 		[FILL_DISK] = 1 << FILL_FOUND | 1 << FILL_ABSENT | 1 << FILL_LOST,
 		[FILL_FOUND] = 0,
-		[FILL_ABSENT] = 1 << FILL_FLOWING | 1 << FILL_LOST,
+		[FILL_ABSENT] = 1 << FILL_OPENING | 1 << FILL_FLOWING | 1 << FILL_LOST,
+		[FILL_OPENING] = 1 << FILL_FLOWING | 1 << FILL_LOST,
 		[FILL_FLOWING] = 1 << FILL_FLUSHING | 1 << FILL_LOST,
 		[FILL_FLUSHING] = 1 << FILL_DONE | 1 << FILL_LOST,
 		[FILL_DONE] = 0,
@@ -69,7 +77,7 @@ static void fill_chunks_put(struct fill *f)
 		fill_chunk_put(f, &f->chunk[!f->filling]);
 }
 
-/* One at a time: looking at a beginning, then saves, then publishing. */
+/* One at a time: looking at a beginning, making a file, then saves, then publishing. */
 static void fill_job(struct fill *f, void (*work)(struct job *job), void (*done)(struct job *job))
 {
 	assert(!f->job_busy);
@@ -102,12 +110,30 @@ static void fill_file_remove(struct fill *f)
 		store_tmp_remove(&f->cache->store, f->tmp_name);
 }
 
+static void fill_remove_work(struct job *job)
+{
+	struct fill *f = container_of(job, struct fill, job);
+
+	fill_file_remove(f);
+	if (f->made_fd >= 0)
+		close(f->made_fd);
+	f->made_fd = -1;
+}
+
+static void fill_removed(struct job *job)
+{
+	struct fill *f = container_of(job, struct fill, job);
+
+	f->job_busy = false;
+	loop_wake(f->loop, f->owner);
+}
+
 /* The file of a fill that is lost, when no save runs. */
 static cold void fill_file_end(struct fill *f)
 {
 	assert(!f->job_busy);
 	if (!f->keep)
-		fill_file_remove(f);
+		fill_job(f, fill_remove_work, fill_removed);
 	else if (f->written > f->saved)
 		fill_save(f);
 }
@@ -118,6 +144,7 @@ static cold void fill_end_lost(struct fill *f, const struct blob_failure *why)
 	struct digest unused;
 
 	assert(!f->whole);
+	loop_timer_clear(f->loop, &f->stuck);
 	if (f->state != FILL_DISK) /* there a helper may be at it */
 		fill_hash_end(f, &unused);
 	f->err = why->err;
@@ -130,7 +157,7 @@ static cold void fill_end_lost(struct fill *f, const struct blob_failure *why)
 
 static cold void fill_lose(struct fill *f, const struct blob_failure *why)
 {
-	if (f->flowed)
+	if (f->state >= FILL_OPENING)
 		stat_inc(f->stats, STAT_FILLS_FAILED);
 	blob_fail(f->blob, why);
 	fill_end_lost(f, why);
@@ -150,6 +177,22 @@ static cold void fill_lose_disk(struct fill *f, const char *what, int err)
 	fill_lose(f, &(struct blob_failure){ .err = err, .disk = true });
 }
 
+/* Before each thing that is asked of the disk while readers wait. */
+static void fill_limit(struct fill *f)
+{
+	loop_timer_set(f->loop, &f->stuck, loop_now_ms(f->loop) + FILL_STUCK_MS);
+}
+
+/* What was asked comes back some day, and is cleared up then. */
+static cold void fill_stuck(struct timer *t)
+{
+	struct fill *f = container_of(t, struct fill, stuck);
+
+	assert(op_busy(&f->file_op) || f->job_busy);
+	_Static_assert(FILL_STUCK_MS == 10 * 1000, "the text says so");
+	fill_lose_disk(f, "stuck for 10 s", ERR_STUCK);
+}
+
 void fill_begin(struct fill *f, struct cache *c, struct blob *b, struct loop *l, struct stats *st,
 		struct task *owner)
 {
@@ -162,17 +205,26 @@ void fill_begin(struct fill *f, struct cache *c, struct blob *b, struct loop *l,
 		.stats = st,
 		.state = FILL_IDLE,
 		.fd = -1,
+		.made_fd = -1,
 		.part_fd = -1,
 		.size = BLOB_SIZE_UNKNOWN,
 		.type = cache_kind_is_blob((enum cache_kind)b->kind) ? 0 : 1,
 	};
+	timer_init(&f->stuck, fill_stuck);
 	blob_set_filler(b, true);
 	fill_enter(f, FILL_DISK);
 	fill_look(f);
 }
 
+static void fill_absent(struct fill *f)
+{
+	loop_timer_clear(f->loop, &f->stuck);
+	fill_enter(f, FILL_ABSENT);
+}
+
 static void fill_found(struct fill *f, int fd, uint64_t size)
 {
+	loop_timer_clear(f->loop, &f->stuck);
 	f->fd = fd;
 	blob_found(f->blob, fd, size, f->type);
 	fill_enter(f, FILL_FOUND);
@@ -211,7 +263,7 @@ static void fill_resume_done(struct job *job)
 	if (f->state == FILL_LOST || f->part_bytes == 0)
 		fill_part_drop(f);
 	if (f->state == FILL_DISK)
-		fill_enter(f, FILL_ABSENT);
+		fill_absent(f);
 	loop_wake(f->loop, f->owner);
 }
 
@@ -223,11 +275,12 @@ static void fill_part_looked(struct op *op, int res)
 		if (res >= 0)
 			close(res);
 		if (f->state == FILL_DISK)
-			fill_enter(f, FILL_ABSENT);
+			fill_absent(f);
 		loop_wake(f->loop, f->owner);
 		return;
 	}
 	f->part_fd = res;
+	loop_timer_clear(f->loop, &f->stuck); /* how long hashing takes depends on how much it is */
 	fill_job(f, fill_resume_work, fill_resume_done);
 }
 
@@ -237,6 +290,7 @@ static void fill_look_part(struct fill *f)
 	partial_name(&f->blob->digest, f->part_name);
 	partial_path(f->part_name, f->path);
 	op_init(&f->file_op, &f->inflight, fill_part_looked);
+	fill_limit(f);
 	loop_openat(f->loop, &f->file_op, f->cache->store.root_fd, f->path,
 		    O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0);
 }
@@ -254,7 +308,7 @@ static void fill_look_next(struct fill *f)
 		fill_look(f);
 		return;
 	}
-	fill_enter(f, FILL_ABSENT);
+	fill_absent(f);
 }
 
 static void fill_looked(struct op *op, int res)
@@ -287,6 +341,7 @@ static void fill_look(struct fill *f)
 
 	store_path(s, (enum cache_kind)f->blob->kind, &f->blob->digest, f->type, f->path);
 	op_init(&f->file_op, &f->inflight, fill_looked);
+	fill_limit(f);
 	loop_openat(f->loop, &f->file_op, s->root_fd, f->path,
 		    O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0);
 }
@@ -317,46 +372,70 @@ void fill_resume(struct fill *f)
 }
 
 /*
- * What is large goes where it can be gone on with.  A beginning that was found and is not wanted
- * makes way first: its lock is ours.
+ * On a helper.  What is large goes where it can be gone on with.  A beginning that was found and is
+ * not wanted makes way first: its lock is ours.
  */
-static int fill_make_file(struct fill *f, uint64_t size)
+static void fill_make_work(struct job *job)
 {
+	struct fill *f = container_of(job, struct fill, job);
 	struct store *s = &f->cache->store;
-	int fd = -EEXIST;
 
-	if (f->part_fd >= 0)
+	if (f->part_fd >= 0) {
 		partial_remove(s, f->part_name);
-	fill_part_drop(f);
-	if (f->part_name[0] && size != BLOB_SIZE_UNKNOWN && size >= PARTIAL_MIN)
-		fd = partial_new(s, f->part_name);
-	f->partial = f->keep = fd >= 0;
-	return fd == -EEXIST ? store_tmp_new(s, f->tmp_name) : fd;
+		close(f->part_fd);
+		f->part_fd = -1;
+	}
+	f->made_fd = f->partial ? partial_new(s, f->part_name) : -EEXIST;
+	if (f->made_fd == -EEXIST) {
+		f->partial = false;
+		f->made_fd = store_tmp_new(s, f->tmp_name);
+	}
 }
 
-int fill_open(struct fill *f, uint64_t size, uint8_t type)
+static void fill_make_done(struct job *job)
 {
-	const struct store *s = &f->cache->store;
-	int fd;
+	struct fill *f = container_of(job, struct fill, job);
+	int fd = f->made_fd;
+
+	f->job_busy = false;
+	if (f->state == FILL_LOST) {
+		loop_wake(f->loop, f->owner);
+		if (fd >= 0)
+			fill_job(f, fill_remove_work, fill_removed);
+		return;
+	}
+	loop_timer_clear(f->loop, &f->stuck);
+	if (fd < 0) {
+		fill_lose_disk(f, "cannot make a temporary file for", fd);
+		return;
+	}
+	f->made_fd = -1;
+	f->keep = f->partial;
+	digest_begin(&f->hash, (enum digest_alg)f->blob->digest.alg);
+	f->hashing = true;
+	fill_flow(f, fd, f->size, f->type);
+}
+
+void fill_open(struct fill *f, uint64_t size, uint8_t type)
+{
+	struct digest unused;
 
 	assert(f->state == FILL_ABSENT);
 	stat_inc(f->stats, STAT_FILLS);
-	store_path(s, (enum cache_kind)f->blob->kind, &f->blob->digest, type, f->path);
+	store_path(&f->cache->store, (enum cache_kind)f->blob->kind, &f->blob->digest, type,
+		   f->path);
+	fill_hash_end(f, &unused); /* of a beginning that is not wanted */
+	f->part_bytes = 0;
+	f->size = size;
+	f->type = type;
+	fill_enter(f, FILL_OPENING);
 	if (size != BLOB_SIZE_UNKNOWN && !disk_has_room(f->cache, size)) {
-		stat_inc(f->stats, STAT_FILLS_FAILED);
 		fill_lose(f, &(struct blob_failure){ .err = -ENOSPC, .disk = true });
-		return f->err;
+		return;
 	}
-	fd = fill_make_file(f, size);
-	if (fd < 0) {
-		stat_inc(f->stats, STAT_FILLS_FAILED);
-		fill_lose_disk(f, "cannot make a temporary file for", fd);
-		return f->err;
-	}
-	digest_begin(&f->hash, (enum digest_alg)f->blob->digest.alg);
-	f->hashing = true;
-	fill_flow(f, fd, size, type);
-	return 0;
+	f->partial = f->part_name[0] && size != BLOB_SIZE_UNKNOWN && size >= PARTIAL_MIN;
+	fill_limit(f);
+	fill_job(f, fill_make_work, fill_make_done);
 }
 
 struct buf *fill_room(struct fill *f, size_t min)
@@ -364,7 +443,7 @@ struct buf *fill_room(struct fill *f, size_t min)
 	struct buf *b = &f->chunk[f->filling];
 
 	assert(min <= FILL_CHUNK - FILL_WRITE_MIN);
-	if (f->state == FILL_LOST)
+	if (f->state == FILL_LOST || f->state == FILL_OPENING)
 		return NULL;
 	assert(f->state == FILL_FLOWING);
 	if (!b->mem) {
@@ -402,6 +481,12 @@ void fill_added(struct fill *f, size_t bytes, bool flush)
 	fill_write(f);
 }
 
+static void fill_write_to_disk(struct fill *f, const struct buf *b)
+{
+	fill_limit(f);
+	loop_write(f->loop, &f->file_op, f->fd, b->mem + b->head, buf_len(b), f->written);
+}
+
 /* Hands chunk[filling] to the kernel, if the other is back and there is reason to. */
 static void fill_write(struct fill *f)
 {
@@ -414,7 +499,7 @@ static void fill_write(struct fill *f)
 	assert(!f->chunk[!f->filling].mem);
 	f->flush = false;
 	f->filling = !f->filling;
-	loop_write(f->loop, &f->file_op, f->fd, b->mem + b->head, buf_len(b), f->written);
+	fill_write_to_disk(f, b);
 }
 
 /* The last byte is kept back until the digest was found right. */
@@ -445,7 +530,9 @@ static void fill_publish_work(struct job *job)
 	else
 		snprintf(from, sizeof(from), "tmp/%s", f->tmp_name);
 	f->err = store_publish(s, f->fd, from, f->path);
-	if (f->partial && f->err == 0)
+	if (f->err < 0)
+		fill_file_remove(f);
+	else if (f->partial)
 		partial_forget(s, f->part_name);
 }
 
@@ -453,7 +540,6 @@ static void fill_publish_work(struct job *job)
 static cold void fill_unpublished(struct fill *f)
 {
 	disk_failed(f->cache, "cannot publish", f->path, f->err);
-	fill_file_remove(f);
 	stat_inc(f->stats, STAT_FILLS_FAILED);
 	blob_publish(f->blob, false);
 	fill_enter(f, FILL_DONE);
@@ -531,6 +617,7 @@ static void fill_wrote(struct op *op, int res)
 		fill_chunk_put(f, b);
 		return;
 	}
+	loop_timer_clear(f->loop, &f->stuck);
 	if (res <= 0) {
 		fill_lose_disk(f, "cannot write", res < 0 ? res : -EIO);
 		return;
@@ -538,7 +625,7 @@ static void fill_wrote(struct op *op, int res)
 	buf_take(b, (size_t)res);
 	f->written += (uint64_t)res;
 	if (buf_len(b) > 0) {
-		loop_write(f->loop, op, f->fd, b->mem + b->head, buf_len(b), f->written);
+		fill_write_to_disk(f, b);
 		return;
 	}
 	fill_chunk_put(f, b);

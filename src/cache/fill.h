@@ -2,13 +2,15 @@
 /*
  * Writes one blob: the side of a fill that knows files.  Who fetches is not known here.
  *
- * Life: fill_begin, [DISK: is the file there already?], fill_ready, fill_open, fill_room/fill_added
- * ..., fill_finish | fill_fail, then closed (the owner's task is woken) and the memory is the
- * owner's. Everything on one loop.  Chunks of FILL_CHUNK are hashed as they come and written with
- * one write in flight; the next chunk is filled meanwhile (two chunks of memory, none while nothing
- * flows).
+ * Life: fill_begin, [DISK: is the file there already?], fill_open, fill_room/fill_added ...,
+ * fill_finish | fill_fail, then closed (the owner's task is woken) and the memory is the owner's.
+ * Everything on one loop.  Chunks of FILL_CHUNK are hashed as they come and written with one write
+ * in flight; the next chunk is filled meanwhile (two chunks of memory, none while nothing flows).
  *
- * Invariant: exactly one of READY and FAILED is set on the blob in the end, whatever happens.
+ * Invariants
+ *  1. Exactly one of READY and FAILED is set on the blob in the end, whatever happens.
+ *  2. No reader waits for the disk longer than FILL_STUCK_MS: by then the blob has FAILED, though
+ *     what the kernel or a helper has in hand keeps the fill until it ends.
  */
 #pragma once
 
@@ -17,9 +19,10 @@
 
 enum fill_state {
 	FILL_IDLE,
-	FILL_DISK,   /* looking whether the file is there (scan not done, shared folder) */
-	FILL_FOUND,  /* it was: blob is READY, nothing to fetch; close */
-	FILL_ABSENT, /* fetch it: fill_open() or fill_fail() next */
+	FILL_DISK,    /* looking whether the file is there (scan not done, shared folder) */
+	FILL_FOUND,   /* it was: blob is READY, nothing to fetch; close */
+	FILL_ABSENT,  /* fetch it: fill_open() or fill_fail() next */
+	FILL_OPENING, /* a helper makes the file */
 	FILL_FLOWING,
 	FILL_FLUSHING, /* finish asked: last write, check, fsync, rename */
 	FILL_DONE,     /* published */
@@ -35,6 +38,7 @@ struct fill {
 	enum fill_state state;
 	unsigned inflight;
 	struct op file_op;
+	struct timer stuck; /* while the disk is waited for */
 	struct job job;
 	bool job_busy;
 	int fd;
@@ -46,7 +50,7 @@ struct fill {
 	unsigned filling; /* chunk[filling] takes bytes; the other may be in a write */
 	bool finish;      /* fill_finish() was called */
 	bool flush;       /* private, like the rest: a reader waits for what is in memory */
-	bool flowed;      /* fill_open() made a file */
+	bool flowed;      /* there is a file that is the blob's */
 	bool hashing;     /* `hash` was begun and has not ended */
 	bool whole;       /* all is written and verified: publishing goes on, whatever is asked */
 	uint8_t type;     /* FILL_DISK: the one looked for now */
@@ -56,6 +60,7 @@ struct fill {
 	bool partial;        /* the file is one of partial/ */
 	bool keep;           /* LOST, and the file stays for the next fill */
 	bool publish_due;    /* when the save that runs has ended */
+	int made_fd;         /* OPENING: the file, or -errno */
 	int part_fd;         /* FILL_ABSENT: a beginning that was found; ours until fill_resume() */
 	uint64_t part_size;  /* of the blob */
 	uint64_t part_bytes; /* of them hashed */
@@ -84,15 +89,15 @@ static inline uint64_t fill_partial(const struct fill *f)
 }
 void fill_resume(struct fill *f);
 /*
- * FILL_ABSENT -> FILL_FLOWING: the size is told to readers (BLOB_SIZE_UNKNOWN if upstream did not),
- * the temporary file is made.  <type>: manifest type index, 0 for a blob.  Over the cache's size
- * bound: still filled, not kept (published then evicted).  0, or -errno: then the fill is LOST.
+ * FILL_ABSENT -> FILL_OPENING: the temporary file is made; then FILL_FLOWING, and the size is told
+ * to readers (BLOB_SIZE_UNKNOWN if upstream did not), or LOST.  <type>: manifest type index, 0 for
+ * a blob.  Over the cache's size bound: still filled, not kept (published then evicted).
  */
-int fill_open(struct fill *f, uint64_t size, uint8_t type) must_check;
+void fill_open(struct fill *f, uint64_t size, uint8_t type);
 /*
- * Where the next bytes go, at least <min> (<= FILL_CHUNK / 2) of room; NULL: both chunks are busy,
- * the owner will be woken (or the fill is LOST).  Good until the owner returns to the loop: no
- * operation may be left in flight on it.
+ * Where the next bytes go, at least <min> (<= FILL_CHUNK / 2) of room; NULL: there is no file yet
+ * or both chunks are busy, and the owner will be woken (or the fill is LOST).  Good until the owner
+ * returns to the loop: no operation may be left in flight on it.
  */
 struct buf *fill_room(struct fill *f, size_t min);
 /*

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/uio.h>
 
 #include "base/err.h"
 #include "base/log.h"
@@ -233,6 +234,20 @@ static int bypass_broke(struct bypass *bp, int err)
 	return BODY_WAIT;
 }
 
+/* A disk that is stuck may well have it in memory. */
+static void bypass_read_file(struct bypass *bp, size_t len)
+{
+	struct iovec iov = { .iov_base = bp->disk, .iov_len = len };
+	ssize_t n = preadv2(bp->fd, &iov, 1, (off_t)bp->hashed, RWF_NOWAIT);
+
+	if (n > 0) {
+		bp->got = (int)n;
+		loop_wake(bp->proxy->loop, bp->owner);
+	} else {
+		loop_read(bp->proxy->loop, &bp->read_op, bp->fd, bp->disk, len, bp->hashed);
+	}
+}
+
 /*
  * What the client has came from a file that could be read then; if it cannot now, nobody can say
  * what the whole would be, and the connection is cut: that is safer than the end of a body of which
@@ -262,8 +277,7 @@ static int bypass_prefix(struct bypass *bp)
 		bp->disk = pool_get(&bp->proxy->cold_pool);
 	if (!bp->disk)
 		return bypass_bad(bp, ERR_LIMIT);
-	loop_read(bp->proxy->loop, &bp->read_op, bp->fd, bp->disk,
-		  left < IO_CHUNK ? (size_t)left : IO_CHUNK, bp->hashed);
+	bypass_read_file(bp, left < IO_CHUNK ? (size_t)left : IO_CHUNK);
 	return BODY_WAIT;
 }
 

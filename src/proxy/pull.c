@@ -197,8 +197,6 @@ static bool pull_head_partial(struct pull *pl)
 static bool pull_head(struct pull *pl)
 {
 	const struct msg *m = &pl->fetch.msg;
-	uint64_t size;
-	int err;
 
 	if (pl->fetch.state == FETCH_FAILED) {
 		pull_fail(pl, pl->fetch.err);
@@ -216,12 +214,12 @@ static bool pull_head(struct pull *pl)
 		pl->state = PULL_MEMORY;
 		return true;
 	}
-	size = m->body == BODY_LENGTH ? m->body_bytes : BLOB_SIZE_UNKNOWN;
-	err = m->body == BODY_NONE ? ERR_HTTP : fill_open(&pl->fill, size, 0);
-	if (err)
-		pull_fail(pl, err);
-	else
-		pl->state = PULL_FLOW;
+	if (m->body == BODY_NONE) {
+		pull_fail(pl, ERR_HTTP);
+		return true;
+	}
+	fill_open(&pl->fill, m->body == BODY_LENGTH ? m->body_bytes : BLOB_SIZE_UNKNOWN, 0);
+	pl->state = PULL_FLOW;
 	return true;
 }
 
@@ -266,14 +264,10 @@ static bool pull_store_step(struct pull *pl)
 	struct buf *room;
 	size_t n;
 
-	if (pl->fill.state == FILL_ABSENT) {
-		int err = fill_open(&pl->fill, buf_len(&pl->body), pl->type);
-
-		if (err) {
-			pull_fail(pl, err);
-			return true;
-		}
-	}
+	if (pl->fill.state == FILL_ABSENT)
+		fill_open(&pl->fill, buf_len(&pl->body), pl->type);
+	if (pl->fill.state == FILL_OPENING)
+		return false;
 	while (buf_len(&pl->body) > 0) {
 		room = fill_room(&pl->fill, 1);
 		if (pl->fill.state == FILL_LOST)

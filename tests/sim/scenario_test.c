@@ -2,7 +2,8 @@
 /*
  * Each scenario once as it should go, with several seeds; then again and again with the Nth
  * operation failing, N = 1, 2, ... until a run ends before its Nth operation.  After every run no
- * client got a wrong byte, nothing hangs, and every object is back in its pool.
+ * client got a wrong byte, nothing hangs, and every object is back in its pool.  With a disk that
+ * is stuck from the Nth operation on, every client gets what it should all the same, meanwhile.
  *
  * What failed says SIM_SEED, SIM_FAIL, SIM_MORE: in the environment they run just that, SIM_LOG=1
  * with the log.
@@ -103,6 +104,7 @@ struct world {
 	struct stats *stats[1];
 	struct proxy proxy;
 	bool draining;
+	uint64_t served_ms; /* when the last client had its answer */
 	const char *suffixes[OCI_TYPES];
 };
 
@@ -159,6 +161,8 @@ static bool world_step(void *arg)
 	sim.armed = false; /* what the peers do is not the worker's */
 	moved = peer_step();
 	sim.armed = armed;
+	if (w->served_ms == 0 && peer_all_done())
+		w->served_ms = sim.clock_ms;
 	if (!w->draining && (sim.wedged || (peer_all_done() && proxy_is_quiet(&w->proxy)))) {
 		w->draining = true;
 		proxy_drain(&w->proxy);
@@ -277,7 +281,7 @@ static void look_at_results(const struct scenario *sc)
 		/* What is wrong upstream may never come out whole. */
 		if (!r->status && !r->leave_after)
 			check(!(good && got->whole));
-		if (sim.failed > 0 || r->leave_after || !r->status)
+		if ((sim.failed > 0 && sim.fault != SIM_STUCK) || r->leave_after || !r->status)
 			continue;
 		if (!check_eq(got->status, r->status) || !check(got->whole))
 			printf("# request %u\n", i);
@@ -300,6 +304,7 @@ static unsigned run(const struct scenario *sc, uint64_t seed, enum sim_fault fau
 	proxy_start(&w.proxy);
 	loop_run(w.proxy.loop);
 	check(!sim.wedged);
+	check(sim.stuck_ms == 0 || w.served_ms < sim.stuck_ms);
 	look_at_results(sc);
 	world_close(&w);
 	check_eq(open_fds(), fds);
@@ -359,6 +364,13 @@ TEST(sim_any_failed_operation_leaves_nothing_behind)
 	setup();
 	for (unsigned i = 0; i < countof(scenarios) && test_bad < BAD_MAX; i++)
 		fail_each(&scenarios[i], SIM_IO);
+}
+
+TEST(sim_a_disk_that_is_stuck_costs_no_client_its_answer)
+{
+	setup();
+	for (unsigned i = 0; i < countof(scenarios) && test_bad < BAD_MAX; i++)
+		fail_each(&scenarios[i], SIM_STUCK);
 }
 
 TEST(sim_any_failed_allocation_leaves_nothing_behind)

@@ -23,12 +23,14 @@ enum {
 	SIM_END_TURNS_MAX = 3000,       /* to stop in, once it was found wedged */
 	SIM_TURNS_MAX = 100 * 1000,     /* more: it is wedged */
 	SIM_CLOCK_MAX_MS = 3600 * 1000, /* the same, for one that only waits */
+	SIM_STUCK_MS = 300 * 1000,
 };
 
 enum sim_fault {
 	SIM_NONE,
 	SIM_IO,     /* operations of the ring and of the helpers */
 	SIM_MEMORY, /* malloc and its kin */
+	SIM_STUCK,  /* the disk: from then on it does not answer for SIM_STUCK_MS */
 };
 
 struct sim {
@@ -41,6 +43,7 @@ struct sim {
 	unsigned count;
 	unsigned failed; /* how many did */
 	const char *failed_what;
+	uint64_t stuck_ms; /* the disk answers again from then on; 0: it has not been stuck */
 	uint64_t clock_ms;
 	uint64_t begun_ms;
 	unsigned turns;
@@ -57,6 +60,8 @@ void sim_begin(uint64_t seed, enum sim_fault fault, unsigned fail_at, unsigned f
 unsigned sim_random(unsigned n);
 /* Counts one operation; true: it is to fail. */
 bool sim_hit(enum sim_fault kind, const char *what);
+/* Counts what is asked of the disk; true: that is stuck, ask again. */
+bool sim_disk_is_stuck(const char *what);
 /* Runs the helpers' queue; false: it was empty. */
 bool sim_jobs_run(void);
 /* From now on a job runs where it is submitted: no loop runs any more. */

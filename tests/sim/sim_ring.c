@@ -64,6 +64,13 @@ bool sim_hit(enum sim_fault kind, const char *what)
 	return true;
 }
 
+bool sim_disk_is_stuck(const char *what)
+{
+	if (sim.stuck_ms == 0 && sim_hit(SIM_STUCK, what))
+		sim.stuck_ms = sim.clock_ms + SIM_STUCK_MS;
+	return sim.clock_ms < sim.stuck_ms;
+}
+
 /* ---- io/ring.h ---- */
 
 int ring_init(struct ring *r, const struct loop_opts *opts, const char **why)
@@ -269,15 +276,21 @@ static bool op_try(struct ring *r, struct sim_op *o)
 			res = end_as(res, "send", -EPIPE);
 		break;
 	case IORING_OP_READ:
+		if (sim_disk_is_stuck("read"))
+			return false;
 		res = end_as(result(pread(q->fd, mem_of(o), shorter(q->len), (off_t)q->off)),
 			     "read", -EIO);
 		break;
 	case IORING_OP_WRITE:
+		if (sim_disk_is_stuck("write"))
+			return false;
 		res = end_as(result(pwrite(q->fd, mem_of(o), shorter(q->len), (off_t)q->off)),
 			     "write", -ENOSPC);
 		break;
 	case IORING_OP_OPENAT:
-		/* Counted where it is wrapped. */
+		if (sim_disk_is_stuck("openat"))
+			return false;
+		/* A fault of it is counted where it is wrapped. */
 		res = result(openat(q->fd, mem_of(o), (int)q->open_flags, q->len));
 		break;
 	case IORING_OP_CLOSE: res = end_as(result(close(q->fd)), "close", -EIO); break;

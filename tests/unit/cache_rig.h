@@ -218,7 +218,7 @@ static inline void filler_run(struct task *task)
 	if (f->done)
 		return;
 	if (f->fill.state == FILL_ABSENT)
-		f->err = fill_open(&f->fill, f->announced, f->type);
+		fill_open(&f->fill, f->announced, f->type);
 	if (f->fill.state == FILL_FLOWING)
 		filler_give(f);
 	if (f->fill.state != FILL_FOUND && f->fill.state != FILL_DONE && f->fill.state != FILL_LOST)
