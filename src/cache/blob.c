@@ -11,7 +11,7 @@ enum { BLOB_MAGIC = 0x424c4f42 };
 #define PUT(field, value) __atomic_store_n(&(field), (value), __ATOMIC_RELEASE)
 #define GET(field) __atomic_load_n(&(field), __ATOMIC_ACQUIRE)
 
-struct blob *blob_new(enum cache_kind kind, const struct digest *d, bool live)
+struct blob *blob_new(uint32_t kind, const struct digest *d, bool live)
 {
 	struct blob *b = calloc(1, sizeof(*b));
 
@@ -27,7 +27,7 @@ struct blob *blob_new(enum cache_kind kind, const struct digest *d, bool live)
 	}
 	b->magic = BLOB_MAGIC;
 	b->refs = 1;
-	b->kind = (uint8_t)kind;
+	b->kind = kind;
 	b->digest = *d;
 	b->state = BLOB_EMPTY;
 	b->size = BLOB_SIZE_UNKNOWN;

@@ -41,12 +41,11 @@ struct blob {
 	struct blob_live *live;
 	uint64_t size;
 	uint64_t avail;
-	int fd;          /* owned */
-	uint32_t used_s; /* unix time of the last use */
-	uint16_t
-		used_ms; /* and the part of that second, which orders the shards among each other */
+	int fd; /* owned */
+	uint32_t kind;
+	uint32_t used_s;  /* unix time of the last use */
 	uint32_t saved_s; /* what the file's times say of that */
-	uint8_t kind;
+	uint16_t used_ms; /* of used_s, which orders the shards among each other */
 	uint8_t type;
 	uint8_t state;
 	bool indexed;
@@ -59,7 +58,7 @@ struct blob {
 _Static_assert(sizeof(struct blob) <= 184, "an idle blob must stay within 200 bytes");
 
 /* refs 1, for the caller.  NULL: no memory.  <live>: for a blob that is not READY at once. */
-struct blob *blob_new(enum cache_kind kind, const struct digest *d, bool live) must_check;
+struct blob *blob_new(uint32_t kind, const struct digest *d, bool live) must_check;
 /* By its maker, of a blob that nobody else has seen. */
 void blob_set_ready(struct blob *b, int fd, uint64_t size, uint8_t type);
 

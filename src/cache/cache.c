@@ -179,7 +179,7 @@ static int cache_open_blob(struct cache *c, struct blob *b)
 		return cache_check_blob(b, fd);
 	if (__atomic_load_n(&b->damaged, __ATOMIC_RELAXED))
 		return -EIO;
-	store_path(&c->store, (enum cache_kind)b->kind, &b->digest, b->type, path);
+	store_path(&c->store, b->kind, &b->digest, b->type, path);
 	fd = store_open(&c->store, path, &size);
 	if (fd >= 0 && size != b->size) {
 		close(fd);
@@ -197,7 +197,22 @@ static int cache_open_blob(struct cache *c, struct blob *b)
 	return 0;
 }
 
-enum cache_found cache_get(struct cache *c, enum cache_kind kind, const struct digest *d,
+uint32_t cache_owner(struct slice name)
+{
+	struct digest_ctx ctx;
+	struct digest d;
+	uint32_t owner = 0;
+
+	digest_begin(&ctx, DIGEST_SHA256);
+	digest_update(&ctx, name.ptr, name.len);
+	digest_end(&ctx, &d);
+	for (unsigned i = 0; i < sizeof(owner); i++)
+		owner = owner << 8 | d.bytes[i];
+	owner = cache_kind_owner(owner);
+	return owner ? owner : 2;
+}
+
+enum cache_found cache_get(struct cache *c, uint32_t kind, const struct digest *d,
 			   struct blob **out)
 {
 	uint32_t now_s = cache_now_s();
@@ -224,7 +239,7 @@ enum cache_found cache_get(struct cache *c, enum cache_kind kind, const struct d
 	return CACHE_NONE;
 }
 
-struct blob *cache_peek(struct cache *c, enum cache_kind kind, const struct digest *d)
+struct blob *cache_peek(struct cache *c, uint32_t kind, const struct digest *d)
 {
 	bool made;
 	struct blob *b = index_get(&c->index, kind, d, cache_now_s(), false, &made);

@@ -5,7 +5,7 @@
  *
  *   PATH/blobs/sha256/ab/<hex>                 a verified blob
  *   PATH/manifests/sha256/ab/<hex>.<suffix>    a verified manifest; the suffix is its media type
- *   PATH/private/...                           the same two, for what needs a permission to read
+ *   PATH/private/<owner>/...                   the same two, for what needs a permission to read
  *   PATH/tags/<registry>/<repo...>/_tags/<tag> one line: digest, type, bytes, time of last check
  *   PATH/tmp/<name>                            fills in progress; orphans are removed at start
  *   PATH/quarantine/<name>                     what was found damaged: bounded, never served
@@ -85,21 +85,25 @@ struct cache_totals {
 void cache_totals(struct cache *c, struct cache_totals *out);
 
 /*
- * type 0: a blob; else a manifest, and on a hit the entry tells its type.  What is private is kept
- * apart, on the disk too: whoever looks for a public blob never finds it, whatever he knows.
+ * What is looked for, and whose it is.  Bit 0: a manifest (type > 0, which the entry tells on a
+ * hit), or a blob (type 0).  The other bits: 0 is public, else the owner, whose things are kept
+ * apart, on the disk too: whoever looks for a public blob or another owner's never finds them,
+ * whatever he knows.
  */
-enum cache_kind {
-	CACHE_BLOB,
-	CACHE_MANIFEST,
-	CACHE_PRIVATE_BLOB,
-	CACHE_PRIVATE_MANIFEST,
-	CACHE_KINDS,
-};
+enum { CACHE_BLOB, CACHE_MANIFEST };
 
-static inline bool cache_kind_is_blob(enum cache_kind kind)
+static inline bool cache_kind_is_blob(uint32_t kind)
 {
-	return kind == CACHE_BLOB || kind == CACHE_PRIVATE_BLOB;
+	return (kind & 1) == CACHE_BLOB;
 }
+
+static inline uint32_t cache_kind_owner(uint32_t kind)
+{
+	return kind & ~1U;
+}
+
+/* An owner by a name of any length, to be joined with CACHE_BLOB or CACHE_MANIFEST; never 0. */
+uint32_t cache_owner(struct slice name);
 
 enum cache_found {
 	CACHE_HIT,  /* ready: verified, complete */
@@ -108,10 +112,10 @@ enum cache_found {
 	CACHE_NONE, /* no memory, or the disk cannot be used: pass through */
 };
 /* *out gets a reference (unless CACHE_NONE), to be given back by blob_unref(). */
-enum cache_found cache_get(struct cache *c, enum cache_kind kind, const struct digest *d,
+enum cache_found cache_get(struct cache *c, uint32_t kind, const struct digest *d,
 			   struct blob **out) must_check;
 /* Only if it is ready now; never starts anything.  NULL: not there. */
-struct blob *cache_peek(struct cache *c, enum cache_kind kind, const struct digest *d) must_check;
+struct blob *cache_peek(struct cache *c, uint32_t kind, const struct digest *d) must_check;
 struct blob *blob_ref(struct blob *b);
 void blob_unref(struct blob *b);
 

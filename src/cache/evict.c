@@ -41,7 +41,7 @@ static void evict_blob(struct cache *c, struct blob *b)
 	char path[STORE_PATH_MAX];
 	int err;
 
-	store_path(&c->store, (enum cache_kind)b->kind, &b->digest, b->type, path);
+	store_path(&c->store, b->kind, &b->digest, b->type, path);
 	err = store_remove(&c->store, path);
 	if (err < 0 && err != -ENOENT)
 		cache_fault(c, "cannot remove a file", path, err);
@@ -101,8 +101,8 @@ void evict_touch(struct cache *c)
 			for (unsigned i = 0; i < count; i++) {
 				char path[STORE_PATH_MAX];
 
-				store_path(&c->store, (enum cache_kind)due[i].kind, &due[i].digest,
-					   due[i].type, path);
+				store_path(&c->store, due[i].kind, &due[i].digest, due[i].type,
+					   path);
 				/* Evicted or deleted meanwhile: nothing lost. */
 				store_touch(&c->store, path, due[i].used_s);
 			}

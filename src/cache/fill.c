@@ -208,7 +208,7 @@ void fill_begin(struct fill *f, struct cache *c, struct blob *b, struct loop *l,
 		.made_fd = -1,
 		.part_fd = -1,
 		.size = BLOB_SIZE_UNKNOWN,
-		.type = cache_kind_is_blob((enum cache_kind)b->kind) ? 0 : 1,
+		.type = cache_kind_is_blob(b->kind) ? 0 : 1,
 	};
 	timer_init(&f->stuck, fill_stuck);
 	blob_set_filler(b, true);
@@ -299,7 +299,7 @@ static void fill_look_part(struct fill *f)
 static void fill_look_next(struct fill *f)
 {
 	/* Of a private blob nothing may come to who asks for it by another way: no partial/. */
-	if (f->type == 0 && f->blob->kind == CACHE_BLOB) {
+	if (f->type == 0 && cache_kind_owner(f->blob->kind) == 0) {
 		fill_look_part(f);
 		return;
 	}
@@ -339,7 +339,7 @@ static void fill_look(struct fill *f)
 {
 	const struct store *s = &f->cache->store;
 
-	store_path(s, (enum cache_kind)f->blob->kind, &f->blob->digest, f->type, f->path);
+	store_path(s, f->blob->kind, &f->blob->digest, f->type, f->path);
 	op_init(&f->file_op, &f->inflight, fill_looked);
 	fill_limit(f);
 	loop_openat(f->loop, &f->file_op, s->root_fd, f->path,
@@ -422,8 +422,7 @@ void fill_open(struct fill *f, uint64_t size, uint8_t type)
 
 	assert(f->state == FILL_ABSENT);
 	stat_inc(f->stats, STAT_FILLS);
-	store_path(&f->cache->store, (enum cache_kind)f->blob->kind, &f->blob->digest, type,
-		   f->path);
+	store_path(&f->cache->store, f->blob->kind, &f->blob->digest, type, f->path);
 	fill_hash_end(f, &unused); /* of a beginning that is not wanted */
 	f->part_bytes = 0;
 	f->size = size;

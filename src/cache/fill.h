@@ -69,7 +69,7 @@ struct fill {
 	int save_err;
 	char part_name[152];
 	char tmp_name[32];
-	char path[192]; /* of the blob, below the cache's folder */
+	char path[200]; /* of the blob, below the cache's folder */
 };
 
 /*

@@ -53,7 +53,7 @@ void index_fini(struct index *ix)
 	assert(ix->fds_open == 0);
 }
 
-static uint64_t index_hash(const struct index *ix, enum cache_kind kind, const struct digest *d)
+static uint64_t index_hash(const struct index *ix, uint32_t kind, const struct digest *d)
 {
 	return hash_bytes(&ix->seed, d, sizeof(*d)) ^ (uint64_t)kind;
 }
@@ -69,7 +69,7 @@ static struct blob **shard_bucket(struct shard *sh, uint64_t hash)
 	return &sh->buckets[hash & (sh->buckets_count - 1)];
 }
 
-static struct blob *shard_find(struct shard *sh, uint64_t hash, enum cache_kind kind,
+static struct blob *shard_find(struct shard *sh, uint64_t hash, uint32_t kind,
 			       const struct digest *d)
 {
 	struct blob *b = *shard_bucket(sh, hash);
@@ -96,8 +96,7 @@ static cold void shard_grow(struct shard *sh)
 			struct blob **at;
 
 			old[i] = b->next;
-			at = shard_bucket(
-				sh, index_hash(sh->index, (enum cache_kind)b->kind, &b->digest));
+			at = shard_bucket(sh, index_hash(sh->index, b->kind, &b->digest));
 			b->next = *at;
 			*at = b;
 		}
@@ -142,8 +141,8 @@ static void shard_touch(struct shard *sh, struct blob *b, uint32_t now_s)
 	list_push_front(&sh->fds, &b->fds);
 }
 
-struct blob *index_get(struct index *ix, enum cache_kind kind, const struct digest *d,
-		       uint32_t now_s, bool make, bool *made)
+struct blob *index_get(struct index *ix, uint32_t kind, const struct digest *d, uint32_t now_s,
+		       bool make, bool *made)
 {
 	uint64_t hash = index_hash(ix, kind, d);
 	struct shard *sh = index_shard(ix, hash);
@@ -174,7 +173,7 @@ static void index_count(struct index *ix, const struct blob *b, int sign)
 
 bool index_add_old(struct index *ix, struct blob *b)
 {
-	enum cache_kind kind = (enum cache_kind)b->kind;
+	uint32_t kind = b->kind;
 	uint64_t hash = index_hash(ix, kind, &b->digest);
 	struct shard *sh = index_shard(ix, hash);
 	bool fresh;
@@ -234,7 +233,7 @@ bool index_drop(struct blob *b)
 
 	if (!b->indexed)
 		return false;
-	at = shard_bucket(sh, index_hash(sh->index, (enum cache_kind)b->kind, &b->digest));
+	at = shard_bucket(sh, index_hash(sh->index, b->kind, &b->digest));
 	while (*at != b)
 		at = &(*at)->next;
 	*at = b->next;

@@ -45,8 +45,8 @@ void index_fini(struct index *ix);
  * With a reference; marked as used at <now_s>.  NULL: not there (with <make>: no memory).  <make>:
  * a missing one is made, EMPTY, and *made set.
  */
-struct blob *index_get(struct index *ix, enum cache_kind kind, const struct digest *d,
-		       uint32_t now_s, bool make, bool *made) must_check;
+struct blob *index_get(struct index *ix, uint32_t kind, const struct digest *d, uint32_t now_s,
+		       bool make, bool *made) must_check;
 /* Takes over a READY blob found by the scan, as the least recently used.  False: there is one. */
 bool index_add_old(struct index *ix, struct blob *b) must_check;
 /* Gives a READY blob its file.  False: it has one already; <fd> stays the caller's. */
@@ -62,7 +62,7 @@ void index_trim_fds(struct index *ix);
 /* A blob whose file should be told when it was last used. */
 struct index_due {
 	struct digest digest;
-	uint8_t kind;
+	uint32_t kind;
 	uint8_t type;
 	uint32_t used_s;
 };

@@ -103,7 +103,7 @@ static void damage_work(struct job *job)
 	char path[STORE_PATH_MAX];
 	int err;
 
-	store_path(&c->store, (enum cache_kind)b->kind, &b->digest, b->type, path);
+	store_path(&c->store, b->kind, &b->digest, b->type, path);
 	err = quarantine_file(&c->store, path);
 	if (err < 0 && err != -ENOENT)
 		cache_fault(c, "cannot put a damaged file into quarantine", path, err);
@@ -123,7 +123,7 @@ static bool damage_mark(struct blob *b, const char *what)
 	if (__atomic_exchange_n(&b->damaged, true, __ATOMIC_ACQ_REL))
 		return false;
 	__atomic_fetch_add(&c->damaged, 1, __ATOMIC_RELAXED);
-	store_path(&c->store, (enum cache_kind)b->kind, &b->digest, b->type, path);
+	store_path(&c->store, b->kind, &b->digest, b->type, path);
 	log_limited(LOG_ERR,
 		    "cache path=%s/%s damaged error=\"%s\" note=\"in quarantine; the next request "
 		    "fetches it again\"",

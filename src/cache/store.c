@@ -14,12 +14,6 @@
 
 #include "base/err.h"
 
-static const char *const kind_folders[] = {
-	[CACHE_BLOB] = "blobs",
-	[CACHE_MANIFEST] = "manifests",
-	[CACHE_PRIVATE_BLOB] = "private/blobs",
-	[CACHE_PRIVATE_MANIFEST] = "private/manifests",
-};
 static const char *const folders[] = {
 	"blobs",
 	"blobs/sha256",
@@ -28,12 +22,6 @@ static const char *const folders[] = {
 	"manifests/sha256",
 	"manifests/sha512",
 	"private",
-	"private/blobs",
-	"private/blobs/sha256",
-	"private/blobs/sha512",
-	"private/manifests",
-	"private/manifests/sha256",
-	"private/manifests/sha512",
 	"partial",
 	"quarantine",
 	"tags",
@@ -265,22 +253,37 @@ void store_fini(struct store *s)
 	*s = (struct store){ 0 };
 }
 
-const char *store_kind_folder(enum cache_kind kind)
+void store_kind_folder(uint32_t kind, char out[STORE_KIND_MAX])
 {
-	assert(kind < countof(kind_folders));
-	return kind_folders[kind];
+	const char *what = cache_kind_is_blob(kind) ? "blobs" : "manifests";
+	uint32_t owner = cache_kind_owner(kind);
+
+	if (owner)
+		snprintf(out, STORE_KIND_MAX, "private/%08x/%s", owner, what);
+	else
+		snprintf(out, STORE_KIND_MAX, "%s", what);
 }
 
-void store_path(const struct store *s, enum cache_kind kind, const struct digest *d, uint8_t type,
+bool store_owner_parse(const char *name, uint32_t *owner)
+{
+	char again[9];
+
+	*owner = (uint32_t)strtoul(name, NULL, 16);
+	snprintf(again, sizeof(again), "%08x", *owner);
+	return strcmp(name, again) == 0 && *owner != 0 && cache_kind_owner(*owner) == *owner;
+}
+
+void store_path(const struct store *s, uint32_t kind, const struct digest *d, uint8_t type,
 		char out[STORE_PATH_MAX])
 {
-	char hex[DIGEST_TEXT_MAX];
+	char hex[DIGEST_TEXT_MAX], folder[STORE_KIND_MAX];
 	int n;
 
 	assert(cache_kind_is_blob(kind) == (type == 0));
 	assert(type == 0 || type < s->suffixes_count);
 	digest_format_hex(d, hex);
-	n = snprintf(out, STORE_PATH_MAX, "%s/%s/%.2s/%s%s%s", store_kind_folder(kind),
+	store_kind_folder(kind, folder);
+	n = snprintf(out, STORE_PATH_MAX, "%s/%s/%.2s/%s%s%s", folder,
 		     digest_alg_name((enum digest_alg)d->alg), hex, hex, type ? "." : "",
 		     type ? s->suffixes[type] : "");
 	assert(n > 0 && n < STORE_PATH_MAX);
@@ -294,7 +297,7 @@ uint8_t store_suffix_type(const struct store *s, struct slice suffix)
 	return 0;
 }
 
-bool store_name_parse(const struct store *s, enum cache_kind kind, enum digest_alg alg,
+bool store_name_parse(const struct store *s, uint32_t kind, enum digest_alg alg,
 		      const char *two_hex, const char *name, struct digest *d, uint8_t *type)
 {
 	char text[DIGEST_TEXT_MAX];
@@ -399,18 +402,20 @@ int store_publish(const struct store *s, int fd, const char *from, const char *p
 {
 	char folder[STORE_PATH_MAX];
 
+	int err = 0;
+
 	if (fsync(fd) < 0)
 		return -errno;
 	snprintf(folder, sizeof(folder), "%s", path);
 	*strrchr(folder, '/') = '\0';
-	if (mkdirat(s->root_fd, folder, 0755) == 0) {
-		int err = store_sync_folder_of(s, folder);
-
-		if (err < 0)
-			return err;
-	} else if (errno != EEXIST) {
-		return -errno;
-	}
+	if (mkdirat(s->root_fd, folder, 0755) == 0)
+		err = store_sync_folder_of(s, folder);
+	else if (errno == ENOENT) /* the first of its owner */
+		err = store_make_folders(s, path);
+	else if (errno != EEXIST)
+		err = -errno;
+	if (err < 0)
+		return err;
 	if (renameat(s->root_fd, from, s->root_fd, path) < 0)
 		return -errno;
 	return store_sync_folder_of(s, path);

@@ -18,8 +18,9 @@
 
 enum {
 	STORE_SUFFIX_MAX = 32,
-	/* "private/manifests/sha512/ab/" + 128 + "." + suffix + NUL */
-	STORE_PATH_MAX = 28 + 128 + 1 + STORE_SUFFIX_MAX + 1,
+	STORE_KIND_MAX = 27, /* "private/01234567/manifests" */
+	/* that + "/sha512/ab/" + 128 + "." + suffix + NUL */
+	STORE_PATH_MAX = STORE_KIND_MAX + 11 + 128 + 1 + STORE_SUFFIX_MAX + 1,
 	STORE_TMP_MAX = 32,
 };
 
@@ -49,13 +50,15 @@ int store_revive(struct store *s, size_t try_bytes) must_check;
 /* Legal on a zeroed struct. */
 void store_fini(struct store *s);
 
-const char *store_kind_folder(enum cache_kind kind);
-void store_path(const struct store *s, enum cache_kind kind, const struct digest *d, uint8_t type,
+void store_kind_folder(uint32_t kind, char out[STORE_KIND_MAX]);
+/* The inverse for one name in private/; false: not a name that store_kind_folder() makes. */
+bool store_owner_parse(const char *name, uint32_t *owner) must_check;
+void store_path(const struct store *s, uint32_t kind, const struct digest *d, uint8_t type,
 		char out[STORE_PATH_MAX]);
 /*
  * The inverse for one name in folder/<alg>/<two hex>/; false: not a name that store_path() makes.
  */
-bool store_name_parse(const struct store *s, enum cache_kind kind, enum digest_alg alg,
+bool store_name_parse(const struct store *s, uint32_t kind, enum digest_alg alg,
 		      const char *two_hex, const char *name, struct digest *d,
 		      uint8_t *type) must_check;
 /* The manifest type that has this suffix; 0: none. */

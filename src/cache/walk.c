@@ -4,11 +4,11 @@
 #include <fcntl.h>
 #include <stdio.h>
 
-enum { WALK_ROOTS = 2 * CACHE_KINDS }; /* two algorithms */
+enum { WALK_ROOTS = 4 }; /* two kinds, two algorithms */
 
 void walk_begin(struct walk *w, const struct store *s)
 {
-	*w = (struct walk){ .store = s };
+	*w = (struct walk){ .store = s, .owners = store_list(s, "private") };
 }
 
 static void walk_close(DIR **dir)
@@ -22,23 +22,42 @@ void walk_end(struct walk *w)
 {
 	walk_close(&w->inner);
 	walk_close(&w->outer);
+	walk_close(&w->owners);
 }
 
 static void walk_next_root(struct walk *w)
 {
-	char path[STORE_PATH_MAX];
+	char folder[STORE_KIND_MAX], path[STORE_PATH_MAX];
 
-	w->kind = (enum cache_kind)(w->next % CACHE_KINDS);
-	w->alg = w->next / CACHE_KINDS ? DIGEST_SHA512 : DIGEST_SHA256;
+	w->kind = w->owner | (w->next & 1);
+	w->alg = w->next & 2 ? DIGEST_SHA512 : DIGEST_SHA256;
 	w->next++;
-	snprintf(path, sizeof(path), "%s/%s", store_kind_folder(w->kind), digest_alg_name(w->alg));
+	store_kind_folder(w->kind, folder);
+	snprintf(path, sizeof(path), "%s/%s", folder, digest_alg_name(w->alg));
 	w->outer = store_list(w->store, path);
+}
+
+/* Public things first. */
+static bool walk_next_owner(struct walk *w)
+{
+	struct dirent *e;
+
+	while (w->owners && (e = readdir(w->owners))) {
+		if (e->d_name[0] == '.')
+			continue;
+		if (store_owner_parse(e->d_name, &w->owner)) {
+			w->next = 0;
+			return true;
+		}
+		w->strange++;
+	}
+	return false;
 }
 
 /* A folder of two hex digits, or nothing. */
 static void walk_enter(struct walk *w, const char *name)
 {
-	char path[STORE_PATH_MAX];
+	char folder[STORE_KIND_MAX], path[STORE_PATH_MAX];
 
 	if (name[0] == '.')
 		return;
@@ -47,8 +66,8 @@ static void walk_enter(struct walk *w, const char *name)
 		return;
 	}
 	memcpy(w->two, name, 3);
-	snprintf(path, sizeof(path), "%s/%s/%s", store_kind_folder(w->kind),
-		 digest_alg_name(w->alg), w->two);
+	store_kind_folder(w->kind, folder);
+	snprintf(path, sizeof(path), "%s/%s/%s", folder, digest_alg_name(w->alg), w->two);
 	w->inner = store_list(w->store, path);
 }
 
@@ -80,7 +99,7 @@ bool walk_next(struct walk *w, struct walk_file *out)
 			continue;
 		}
 		walk_close(&w->outer);
-		if (w->next == WALK_ROOTS)
+		if (w->next == WALK_ROOTS && !walk_next_owner(w))
 			return false;
 		walk_next_root(w);
 	}

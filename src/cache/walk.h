@@ -11,17 +11,19 @@
 
 struct walk {
 	const struct store *store;
-	unsigned next; /* of the kinds and algorithms */
-	enum cache_kind kind;
+	unsigned next; /* of an owner's kinds and algorithms */
+	uint32_t owner;
+	uint32_t kind;
 	enum digest_alg alg;
-	DIR *outer; /* blobs/sha256 */
-	DIR *inner; /* blobs/sha256/ab */
+	DIR *owners; /* private */
+	DIR *outer;  /* blobs/sha256 */
+	DIR *inner;  /* blobs/sha256/ab */
 	char two[3];
 	unsigned strange; /* names that are not ours */
 };
 
 struct walk_file {
-	enum cache_kind kind;
+	uint32_t kind;
 	uint8_t type;
 	struct digest digest;
 	struct stat st;

@@ -20,6 +20,7 @@ struct grant {
 	struct list node;
 	struct gate_key key;
 	uint64_t ends_ms;
+	uint64_t bytes;
 	uint16_t next; /* in its bucket */
 };
 
@@ -94,7 +95,7 @@ static uint16_t *gate_find(struct gate *g, const struct gate_key *k)
 	return at;
 }
 
-bool gate_has(struct gate *g, const struct gate_key *k, uint64_t now_ms)
+bool gate_has(struct gate *g, const struct gate_key *k, uint64_t now_ms, uint64_t *bytes)
 {
 	uint16_t at = *gate_find(g, k);
 	struct grant *r;
@@ -106,6 +107,7 @@ bool gate_has(struct gate *g, const struct gate_key *k, uint64_t now_ms)
 		return false;
 	list_remove(&r->node);
 	list_push_front(&g->lru, &r->node);
+	*bytes = r->bytes;
 	return true;
 }
 
@@ -127,7 +129,8 @@ static uint16_t gate_take(struct gate *g)
 	return slot;
 }
 
-void gate_add(struct gate *g, const struct gate_key *k, uint64_t now_ms, uint64_t life_ms)
+void gate_add(struct gate *g, const struct gate_key *k, uint64_t now_ms, uint64_t life_ms,
+	      uint64_t bytes)
 {
 	uint16_t at = *gate_find(g, k);
 	struct grant *r;
@@ -146,6 +149,7 @@ void gate_add(struct gate *g, const struct gate_key *k, uint64_t now_ms, uint64_
 	}
 	r = &g->grants[at];
 	r->ends_ms = now_ms + life_ms;
+	r->bytes = bytes;
 	list_remove(&r->node);
 	list_push_front(&g->lru, &r->node);
 }

@@ -5,8 +5,8 @@
  *
  * Invariants
  *  1. A grant is for one mirror and upstream, one value of Authorization, one repository and one
- *     digest.  A grant for a repository alone would let whoever may read any repository have every
- *     cached blob whose digest he can guess.
+ *     digest, of the size that upstream told.  A grant for a repository alone would let whoever may
+ *     read any repository have every cached blob whose digest he can guess.
  *  2. It ends with the token's life as far as that can be known, and after GATE_LIFE_MAX_MS at
  *     most: so long may what upstream has revoked be read.
  *  3. No secret is kept: keys are SHA-256 with a salt of this worker's own, compared in constant
@@ -22,7 +22,7 @@
 #include "base/slice.h"
 
 enum {
-	/* 72 B each; one for each blob of a hundred clients' images. */
+	/* 80 B each; one for each blob of a hundred clients' images. */
 	GATE_GRANTS = 8192,
 	GATE_LIFE_MAX_MS = 5 * 60 * 1000,
 	/* Where no end is told: no token lives shorter (distribution's token.md). */
@@ -41,8 +41,11 @@ void gate_free(struct gate *g);
 /* <parts>: what the grant is for; no part can be taken for a piece of another. */
 void gate_key_of(const struct gate *g, const struct slice *parts, unsigned count,
 		 struct gate_key *out);
-bool gate_has(struct gate *g, const struct gate_key *k, uint64_t now_ms) must_check;
-void gate_add(struct gate *g, const struct gate_key *k, uint64_t now_ms, uint64_t life_ms);
+/* *bytes: what gate_add() was told. */
+bool gate_has(struct gate *g, const struct gate_key *k, uint64_t now_ms,
+	      uint64_t *bytes) must_check;
+void gate_add(struct gate *g, const struct gate_key *k, uint64_t now_ms, uint64_t life_ms,
+	      uint64_t bytes);
 
 /*
  * How long upstream's yes to this Authorization may count, from the `exp` of a JWT; 0: not at all.

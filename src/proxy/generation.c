@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "proxy/generation.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "proxy/client.h"
@@ -23,6 +24,18 @@ static bool mirror_upstreams(struct mirror *m, struct quotas **quotas)
 	m->ups_count = c->count;
 	for (unsigned i = 0; i < c->count; i++)
 		m->ups[i] = (struct upstream){ .conf = &c->v[i], .mirror = m, .quotas = quotas[i] };
+	return true;
+}
+
+static bool mirror_name_owner(struct mirror *m)
+{
+	char *text = NULL;
+	int n = asprintf(&text, "%s %s", m->conf->name, m->conf->upstreams.v[0].text);
+
+	if (n < 0)
+		return false;
+	m->owner = cache_owner(slice_of(text));
+	free(text);
 	return true;
 }
 
@@ -57,7 +70,8 @@ struct generation *generation_new(struct setup *s)
 		g->mirrors[i].generation = g;
 		g->mirrors[i].tls = s->mirror_tls[i];
 		g->mirrors[i].name = slice_of(c->mirrors[i].name);
-		if (!mirror_upstreams(&g->mirrors[i], quotas)) {
+		if (!mirror_upstreams(&g->mirrors[i], quotas) ||
+		    !mirror_name_owner(&g->mirrors[i])) {
 			generation_free(g);
 			return NULL;
 		}

@@ -38,6 +38,7 @@ struct mirror {
 	struct generation *generation;
 	struct tls_client *tls; /* trust roots */
 	struct slice name;
+	uint32_t owner;       /* in the cache, of what is private; see mirror_owner() */
 	struct upstream *ups; /* in the order in which they are asked */
 	unsigned ups_count;
 };
@@ -71,6 +72,16 @@ static inline uint64_t mirror_negative_ms(const struct mirror *m)
 static inline uint64_t mirror_referrers_ms(const struct mirror *m)
 {
 	return m->conf->auth == AUTH_CLIENT ? 0 : m->conf->referrers_fresh_ms;
+}
+
+/*
+ * Whose what this mirror gets is in the cache; 0: everybody's.  With auth = client an upstream's
+ * yes opens what came from that upstream by that mirror, and nothing else: another one's may be a
+ * lie.
+ */
+static inline uint32_t mirror_owner(const struct mirror *m)
+{
+	return m->conf->auth == AUTH_CLIENT ? m->owner : 0;
 }
 
 struct generation {

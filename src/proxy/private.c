@@ -7,6 +7,7 @@
 
 #include "base/err.h"
 #include "base/log.h"
+#include "http/range.h"
 #include "proxy/answer.h"
 #include "proxy/gate.h"
 
@@ -106,23 +107,61 @@ static bool private_ask(struct xfer *x)
 	return true;
 }
 
+bool private_fits(const struct xfer *x, uint64_t bytes)
+{
+	if (!private_is(x) || x->path.verb != OCI_BLOB || (x->lookups > 0 && !x->joined))
+		return true;
+	return bytes != BLOB_SIZE_UNKNOWN && bytes == x->granted_bytes;
+}
+
+/* Is the 200 about the manifest that was asked for?  Of a tag x->digest becomes known. */
+static bool private_is_manifest(struct xfer *x)
+{
+	struct slice text = msg_field(&x->fetch.msg, "Docker-Content-Digest");
+	struct digest d;
+
+	if (!x->path.ref_is_digest)
+		return digest_parse(text, &x->digest);
+	if (text.ptr)
+		return digest_parse(text, &d) && digest_eq(&d, &x->digest);
+	return oci_type_of(msg_field(&x->fetch.msg, "Content-Type")) > 0;
+}
+
+/* The same for a blob, of which only the size can be known. */
+static bool private_is_blob(struct xfer *x)
+{
+	const struct msg *m = &x->fetch.msg;
+	uint64_t first, last, total;
+
+	if (m->status == 206) {
+		if (!content_range_parse(msg_field(m, "Content-Range"), &first, &last, &total) ||
+		    first != 0)
+			return false;
+	} else if (m->body == BODY_LENGTH) {
+		total = m->body_bytes;
+	} else {
+		return false;
+	}
+	x->granted_bytes = total;
+	return total != BLOB_SIZE_UNKNOWN;
+}
+
 /* Upstream has said yes.  False: to be called again. */
 static bool private_accepted(struct xfer *x)
 {
 	const struct msg *m = &x->fetch.msg;
-	struct slice digest = msg_field(m, "Docker-Content-Digest");
+	bool blob = x->path.verb == OCI_BLOB;
 	struct gate_key key;
-	bool known = true;
+	bool known;
 
 	/* One byte more or less, for the connection's sake. */
 	if (m->status == 206 && fetch_pull_all(&x->fetch, &x->relayed, 16) == 0)
 		return false;
-	if (x->path.verb == OCI_MANIFEST && !x->path.ref_is_digest)
-		known = digest_parse(digest, &x->digest);
+	known = blob ? private_is_blob(x) : private_is_manifest(x);
 	if (known) {
 		private_key(x, &key);
 		gate_add(x->proxy->gate, &key, proxy_now(x->proxy),
-			 gate_life_ms(slice_of(x->authorization), time(NULL)));
+			 gate_life_ms(slice_of(x->authorization), time(NULL)), x->granted_bytes);
 	}
 	/* What was asked is the answer. */
 	if (x->path.verb == OCI_MANIFEST && x->method == METHOD_HEAD) {
@@ -133,7 +172,8 @@ static bool private_accepted(struct xfer *x)
 	free(x->relayed.mem);
 	buf_init(&x->relayed, NULL, 0);
 	x->tag_checked = !x->path.ref_is_digest;
-	x->state = known ? XFER_LOOKUP : XFER_RELAY;
+	/* What it is then, upstream tells to this client itself. */
+	x->state = known ? XFER_LOOKUP : blob && x->method == METHOD_GET ? XFER_BYPASS : XFER_RELAY;
 	return true;
 }
 
@@ -151,9 +191,10 @@ static bool private_access(struct xfer *x)
 			x->state = XFER_RELAY;
 			return true;
 		}
-		if (x->path.ref_is_digest) {
+		if (x->path.ref_is_digest && !x->ungranted) {
 			private_key(x, &key);
-			if (gate_has(x->proxy->gate, &key, proxy_now(x->proxy))) {
+			if (gate_has(x->proxy->gate, &key, proxy_now(x->proxy),
+				     &x->granted_bytes)) {
 				x->state = XFER_LOOKUP;
 				return true;
 			}
@@ -162,6 +203,12 @@ static bool private_access(struct xfer *x)
 			answer_failed(x, ERR_LIMIT);
 			return true;
 		}
+	}
+	/* An empty blob has no first byte. */
+	if (x->fetch_opts.first_byte && fetch_has_head(&x->fetch) && x->fetch.msg.status == 416) {
+		fetch_close(&x->fetch);
+		x->fetch_opts.first_byte = false;
+		fetch_start(&x->fetch, x->proxy, &x->fetch_opts);
 	}
 	switch (xfer_asked(x)) {
 	case ASKED_WAIT: return false;

@@ -7,7 +7,9 @@
  *     repository, by this digest; a grant of gate.h is the only memory of that.  An upstream that
  *     cannot be asked is an error: nothing old is served instead.
  *  2. What upstream says about a redirect is not taken for a yes: the redirect is followed to its
- *     end, without the client's Authorization.
+ *     end, without the client's Authorization.  Nor is a 200 that does not speak of this content:
+ *     a manifest's digest or type, a blob's size must be in it (private_fits()), so that a page
+ *     with status 200 ("maintenance") opens nothing.
  *  3. A client's credentials go to the token server that upstream's own challenge named, by https
  *     and only if config_realm_ok(); his token to upstream's own origin.  Neither is kept.
  *  4. By plain HTTP it is served only if a balancer says that the client's side has TLS.
@@ -34,6 +36,11 @@ bool private_token_route(struct xfer *x);
  * False: the owner will be woken.
  */
 bool private_run(struct xfer *x);
+/*
+ * May what the cache has be it, going by the size that upstream told?  What was filled for this
+ * client alone may.
+ */
+bool private_fits(const struct xfer *x, uint64_t bytes);
 /* WWW-Authenticate of a 401; NULL: upstream's wish is not known, or no memory. */
 const char *private_challenge(struct xfer *x);
 /* The client's Authorization is not needed any more. */

@@ -42,7 +42,7 @@ struct pull {
 	struct task task;
 	struct arena arena;
 	enum pull_state state;
-	enum cache_kind kind;
+	uint32_t kind;
 	struct fill fill;
 	struct fetch fetch;
 	struct fetch_opts opts;
@@ -120,7 +120,7 @@ bool pull_authorize(struct pull *pl, const char *authorization)
 	return pl->authorization != NULL;
 }
 
-void pull_start(struct pull *pl, struct mirror *m, struct slice repo, enum cache_kind kind,
+void pull_start(struct pull *pl, struct mirror *m, struct slice repo, uint32_t kind,
 		const struct digest *d, struct blob *blob)
 {
 	struct proxy *p = pl->proxy;

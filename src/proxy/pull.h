@@ -24,7 +24,7 @@ bool pull_authorize(struct pull *pl, const char *authorization) must_check;
  * After CACHE_MISS for <blob>: fills it from <m>, as <repo>'s manifest or blob.  Whatever happens,
  * the blob ends READY or FAILED.
  */
-void pull_start(struct pull *pl, struct mirror *m, struct slice repo, enum cache_kind kind,
+void pull_start(struct pull *pl, struct mirror *m, struct slice repo, uint32_t kind,
 		const struct digest *d, struct blob *blob);
 /* The same for a manifest that is in memory already; <body> (malloc'ed) is taken over. */
 void pull_store(struct pull *pl, struct blob *blob, char *body, size_t len, uint8_t type);

@@ -257,11 +257,10 @@ static enum step xfer_tag(struct xfer *x)
 
 /* ---- the cache ---- */
 
-static enum cache_kind xfer_kind(const struct xfer *x)
+static uint32_t xfer_kind(const struct xfer *x)
 {
-	if (private_is(x))
-		return x->path.verb == OCI_MANIFEST ? CACHE_PRIVATE_MANIFEST : CACHE_PRIVATE_BLOB;
-	return x->path.verb == OCI_MANIFEST ? CACHE_MANIFEST : CACHE_BLOB;
+	return mirror_owner(x->mirror) |
+	       (x->path.verb == OCI_MANIFEST ? CACHE_MANIFEST : CACHE_BLOB);
 }
 
 /* Where it can be had without the cache. */
@@ -280,8 +279,18 @@ static void xfer_hit(struct xfer *x)
 {
 	struct blob_view v;
 
-	xfer_set_rest(x);
 	blob_look(x->blob, &v);
+	if (!private_fits(x, v.size)) {
+		if (!x->ungranted) /* the grant may be of a moment when upstream said yes to all */
+			x->state = XFER_PRIVATE;
+		else if (v.size == BLOB_SIZE_UNKNOWN)
+			x->state = XFER_BYPASS;
+		else
+			answer_failed(x, ERR_HTTP);
+		x->ungranted = true;
+		return;
+	}
+	xfer_set_rest(x);
 	x->type = v.type;
 	x->cache = x->joined        ? "join"
 		   : x->lookups > 0 ? "miss"

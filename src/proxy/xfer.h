@@ -84,6 +84,8 @@ struct xfer {
 	const struct small *kept; /* a reference: what is answered from memory */
 	char *secret;             /* in the arena: an answer to wipe */
 	bool learned;             /* /v2/ was asked what upstream wants */
+	uint64_t granted_bytes;   /* auth = client: of the blob that upstream allows */
+	bool ungranted;           /* upstream must be asked whatever gate.h has */
 
 	/* The answer. */
 	int status;

@@ -1,15 +1,16 @@
 """auth = client: what upstream allows to one client is served to no other."""
 import base64
+import hashlib
+import itertools
 import json
-import re
-import time
+import urllib.parse
 
 import pytest
 
 from rig import httpd, images, tokens
 from rig.clients import CLIENTS, Mirror
 from rig.proc import wait_for
-from rig.wire import ACCEPT
+from rig.wire import ACCEPT, Ended
 
 HOST, REPO = "docker.mirror.test", "private/one"
 ALICE = "alice:" + tokens.USERS["alice"]
@@ -81,6 +82,36 @@ def test_real_client(rig, mirror, home, secret, client):
             c.pull(secret.name)
 
 
+def test_podman_login(rig, mirror, home, secret):
+    """A wrong password is refused, a right one is enough for pulls from then on."""
+    with CLIENTS["podman"](home, Mirror(mirror.host, mirror.host, rig.ca.pem)) as c:
+        login = ["login", "--authfile", home / "auth", "--cert-dir", c.certs, "-u", "alice"]
+        assert c.podman(*login, "-p", "wrong", mirror.host, check=False).returncode
+        c.podman(*login, "-p", tokens.USERS["alice"], mirror.host)
+        c.podman("pull", "-q", "--authfile", home / "auth", "--cert-dir", c.certs,
+                 f"{mirror.host}/{secret.name}")
+
+
+def test_docker_login(rig, mirror, home, secret):
+    with CLIENTS["docker"](home, Mirror(mirror.host, mirror.host, rig.ca.pem)) as c:
+        login = ["login", "-u", "alice", "-p"]
+        assert c.docker(*login, "wrong", mirror.host, check=False).returncode
+        with pytest.raises(RuntimeError):
+            c.pull(secret.name)
+        c.docker(*login, tokens.USERS["alice"], mirror.host)
+        assert c.pull(secret.name) == secret.digest
+
+
+def test_ctr_by_namespace(rig, mirror, home, secret):
+    """containerd names the registry by ?ns=, and has credentials for it."""
+    with CLIENTS["ctr"](home, Mirror("docker.io", f"localhost:{mirror.ports['https']}",
+                                     rig.ca.pem)) as c:
+        with pytest.raises(RuntimeError):
+            c.pull(secret.name)
+        assert c.pull(secret.name, creds=ALICE) == secret.digest
+    assert any("ns=docker.io" in x["path"] for x in mirror.access())
+
+
 def test_public_image_without_login(rig, mirror, home, fresh):
     """An anonymous token is a permission, too."""
     with CLIENTS["skopeo"](home, Mirror(mirror.host, mirror.host, rig.ca.pem)) as c:
@@ -130,7 +161,6 @@ def test_token(rig, get, secret):
     ("repository:a:pull+repository:b:pull",
      "repository:library/a:pull repository:library/b:pull")])
 def test_only_pull_scopes_pass(rig, get, scope, seen):
-    import urllib.parse
     assert ask_token(get, f"&scope={scope}", BASIC).status == 200
     query = urllib.parse.parse_qs(rig.auth.log[-1].target.partition("?")[2])
     assert " ".join(query.get("scope", [])) == seen
@@ -192,24 +222,119 @@ def test_steal_by_digest_from_own_repository(rig, get, secret, warm):
             assert get(f"/v2/{REPO}/{kind}/{d}", mine, *ACCEPT, method=method).status == 401
 
 
-@pytest.mark.parametrize("host,path", [
+WAYS = [
     ("second.mirror.test", "/v2/{}"), ("mirror.test", "/v2/{}?ns=second.test"),
     ("mirror.test", "/second.test/v2/{}"), ("mirror.test", "/v2/second.test/{}"),
     ("mirror.test", "/v2/{}?ns=docker.io"), ("mirror.test", "/docker.io/v2/{}"),
     ("mirror.test", "/v2/docker.io/{}"), (HOST, "/v2/docker.io/{}"), (HOST, "/v2/%70rivate/one/{}"),
-    (HOST, "//v2/{}"), (HOST, "/v2//{}"), (HOST, "/v2/./{}")])
-def test_steal_by_another_way(rig, get, secret, warm, mirror, host, path):
+    (HOST, "//v2/{}"), (HOST, "/v2//{}"), (HOST, "/v2/./{}")]
+
+
+def test_steal_by_another_way(rig, get, secret, warm, mirror):
     """Neither another mirror (which has no credentials upstream) nor another spelling helps, and
     after a restart it does not either."""
     for again in range(2):
-        for below in (f"{REPO}/blobs/{secret.layers[0]}", f"{REPO}/manifests/{secret.digest}",
-                      f"{REPO}/manifests/{secret.tag}"):
+        for (host, path), below in itertools.product(WAYS, (
+                f"{REPO}/blobs/{secret.layers[0]}", f"{REPO}/manifests/{secret.digest}",
+                f"{REPO}/manifests/{secret.tag}")):
             tail = below[len(REPO) + 1:] if "%70" in path else below
             for method in ("GET", "HEAD"):
                 a = get(path.format(tail), *ACCEPT, host=host, method=method)
                 assert a.status in (400, 401, 404), (path, a.status)
         if not again:
             mirror.restart()
+
+
+def yes_to_all(image):
+    """An upstream that allows everything to everybody: it names what it was asked for, with the
+    sizes of the image, and sends nonsense."""
+    def instead(req):
+        ref = req.path.rpartition("/")[2]
+        size = len(image.blobs.get(ref, image.raw))
+        headers = [("Content-Type", json.loads(image.raw)["mediaType"]),
+                   ("Docker-Content-Digest", ref if ":" in ref else image.digest)]
+        if req.get("Range") == "bytes=0-0":
+            headers.append(("Content-Range", f"bytes 0-0/{size}"))
+            return httpd.Reply(206, headers, b"x")
+        return httpd.Reply(200, headers, b"x" * size)
+    return httpd.Fault(instead=instead)
+
+
+def test_steal_by_an_upstream_that_lies(rig, get, secret, start):
+    """What another upstream allows opens nothing of this one, not even after a restart."""
+    liar = rig.another_front("127.0.0.4").start()
+    s = start({"mirror docker.io": {"auth": "client", "realm": "127.0.0.2"},
+               "mirror second.test": {"auth": "client", "upstream": liar.url}})
+    mine = bearer(rig, REPO)
+    for d in secret.blobs:
+        assert get(f"/v2/{REPO}/blobs/{d}", mine, to=s).status == 200
+    assert get(manifest(secret), mine, *ACCEPT, to=s).body == secret.raw
+    with liar.fault(yes_to_all(secret)):
+        for again in range(2):
+            for method, path, headers in everything(secret):
+                for _ in range(2):
+                    a = get(path, *headers, method=method, host="second.mirror.test", to=s)
+                    assert a.get("X-Cache") not in ("hit", "join"), (method, path)
+                    assert set(a.body) <= set(b"x") or a.status >= 400
+            if not again:
+                s.restart()
+    liar.stop()
+
+
+def test_steal_while_upstream_has_a_page_for_everybody(rig, get, secret, warm):
+    """A 200 that does not speak of the content is no permission."""
+    page_text = b"<h1>maintenance</h1>"
+    page = httpd.status(200, [("Content-Type", "text/html")], page_text)
+    thief = bearer(rig, "private/other")
+    for _ in range(2):
+        with rig.front.fault(page):
+            for method, path, headers in everything(secret):
+                try:
+                    a = get(path, thief, *headers, method=method)
+                except Ended:       # its digest is wrong
+                    continue
+                known = path == blob(secret)    # and its size: the page is not it
+                assert a.status == 502 if known else a.body in (b"", page_text), (method, path)
+    for method, path, headers in everything(secret):
+        assert get(path, thief, *headers, method=method).status == 401
+
+
+def test_public_before(rig, get, secret, start, tmp_path):
+    """A mirror that begins to ask for permissions asks for those of its old content, too.  What was
+    public before stays so by its digest at the public mirrors, where everybody could have had it."""
+    file = tmp_path / "credentials"
+    file.write_text(ALICE + "\n")
+    file.chmod(0o600)
+    s = start({"mirror docker.io": {"credentials": file, "realm": "127.0.0.2"}})
+    for method, path, headers in everything(secret):
+        assert get(path, *headers, method=method, to=s).status in (200, 206, 304)
+    s.restart({"mirror docker.io": {"credentials": None, "auth": "client"}})
+    for method, path, headers in everything(secret):
+        assert get(path, *headers, method=method, to=s).status == 401
+    assert get(blob(secret), bearer(rig, REPO), to=s).status == 200
+    assert get(blob(secret), host="second.mirror.test", to=s).status == 200
+    # And back: what was fetched by permission does not become public by that.
+    only = images.small(rig.push, REPO, salt="only by permission")
+    assert get(blob(only), bearer(rig, REPO), to=s).status == 200
+    assert get(blob(only), host="second.mirror.test", to=s).status == 401
+    s.restart({"mirror docker.io": {"auth": "mirror"}})
+    assert get(blob(only), to=s).status == 401
+
+
+def test_empty_blob(rig, get, mirror):
+    """It has no first byte to ask for."""
+    empty = "sha256:" + hashlib.sha256(b"").hexdigest()
+    value = bearer(rig, REPO)
+    rig.front.extra[f"/v2/{REPO}/blobs/{empty}"] = httpd.Reply(200, [], b"")
+
+    def change(req, reply):
+        if req.get("Range") and reply.status == 200:
+            reply.status, reply.body, reply.length = 416, b"", 0
+            reply.set("Content-Range", "bytes */0")
+    with rig.front.fault(httpd.Fault(change=change), empty):
+        for _ in range(2):
+            a = get(f"/v2/{REPO}/blobs/{empty}", value)
+            assert (a.status, a.body) == (200, b"")
 
 
 def test_public_mirror_ignores_authorization(rig, get, secret, warm):

@@ -164,28 +164,61 @@ TEST(scan_takes_what_is_well_formed_and_leaves_the_rest)
 
 TEST(cache_keeps_private_blobs_apart)
 {
+	const uint32_t one = cache_owner(SLICE("one")), two = cache_owner(SLICE("two"));
 	struct rig r;
 	struct digest d;
 	struct blob *b;
 	struct cache_totals totals;
+	char path[STORE_PATH_MAX];
 
+	check(one != two && one && two);
+	check_eq(cache_owner(SLICE("one")), one);
+	require(digest_parse(SLICE("sha256:" ABC), &d));
 	require(rig_init(&r, NULL));
 	rig_settle(&r);
+	rig_blob_path(&r, one | CACHE_BLOB, &d, 0, path);
+	rig_write(&r, path, "abc");
+	rig_blob_path(&r, one | CACHE_MANIFEST, &d, 2, path);
+	rig_write(&r, path, "abc");
+	/* What was written before there were owners is nobody's. */
 	rig_write(&r, "private/blobs/sha256/ba/" ABC, "abc");
-	rig_write(&r, "private/manifests/sha256/ba/" ABC ".oci-index", "abc");
 	rig_reopen(&r);
 	cache_totals(r.cache, &totals);
 	check_eq(totals.blobs, 2);
-	require(digest_parse(SLICE("sha256:" ABC), &d));
 	check(!cache_peek(r.cache, CACHE_BLOB, &d));
 	check(!cache_peek(r.cache, CACHE_MANIFEST, &d));
-	require(cache_get(r.cache, CACHE_PRIVATE_BLOB, &d, &b) == CACHE_HIT);
+	check(!cache_peek(r.cache, two | CACHE_BLOB, &d));
+	check(!cache_peek(r.cache, two | CACHE_MANIFEST, &d));
+	require(cache_get(r.cache, one | CACHE_BLOB, &d, &b) == CACHE_HIT);
 	check(rig_body_is(b, "abc", 3));
 	blob_unref(b);
-	b = cache_peek(r.cache, CACHE_PRIVATE_MANIFEST, &d);
+	b = cache_peek(r.cache, one | CACHE_MANIFEST, &d);
 	require(b);
 	blob_unref(b);
 	rig_fini(&r);
+}
+
+/* The folders of an owner come with the first thing that is his. */
+TEST(cache_fills_for_an_owner)
+{
+	const uint32_t owner = cache_owner(SLICE("one"));
+	struct loop *l = rig_loop();
+	struct rig r;
+	struct digest d;
+	char *body = body_make(3, 5000, &d);
+	struct blob *b;
+
+	require(l && rig_init(&r, NULL));
+	rig_settle(&r);
+	check_eq(rig_fill_of(&r, l, body, 5000, &d, 0, owner), 0);
+	rig_reopen(&r);
+	check(!cache_peek(r.cache, CACHE_BLOB, &d));
+	require(cache_get(r.cache, owner | CACHE_BLOB, &d, &b) == CACHE_HIT);
+	check(rig_body_is(b, body, 5000));
+	blob_unref(b);
+	rig_fini(&r);
+	loop_free(l);
+	free(body);
 }
 
 TEST(cache_notices_files_that_were_deleted_or_cut)

@@ -135,8 +135,8 @@ static inline unsigned rig_count(const struct rig *r, const char *below)
 	return count;
 }
 
-static inline void rig_blob_path(struct rig *r, enum cache_kind kind, const struct digest *d,
-				 uint8_t type, char out[STORE_PATH_MAX])
+static inline void rig_blob_path(struct rig *r, uint32_t kind, const struct digest *d, uint8_t type,
+				 char out[STORE_PATH_MAX])
 {
 	store_path(&r->cache->store, kind, d, type, out);
 }
@@ -276,19 +276,25 @@ static inline void rig_run(struct loop *l)
 }
 
 /* Gets a blob that is not there, fills it, and gives the reference back.  The filler's err. */
-static inline int rig_fill(struct rig *r, struct loop *l, const char *body, size_t len,
-			   const struct digest *d, uint8_t type)
+static inline int rig_fill_of(struct rig *r, struct loop *l, const char *body, size_t len,
+			      const struct digest *d, uint8_t type, uint32_t owner)
 {
 	struct filler f = { .announced = len, .type = type };
-	enum cache_kind kind = type ? CACHE_MANIFEST : CACHE_BLOB;
+	uint32_t kind = type ? CACHE_MANIFEST : CACHE_BLOB;
 	struct blob *b;
 
-	if (!check_eq(cache_get(r->cache, kind, d, &b), CACHE_MISS))
+	if (!check_eq(cache_get(r->cache, owner | kind, d, &b), CACHE_MISS))
 		return -1;
 	filler_start(&f, r->cache, l, b, body, len);
 	rig_run(l);
 	blob_unref(b);
 	return f.err;
+}
+
+static inline int rig_fill(struct rig *r, struct loop *l, const char *body, size_t len,
+			   const struct digest *d, uint8_t type)
+{
+	return rig_fill_of(r, l, body, len, d, type, 0);
 }
 
 static inline bool rig_body_is(struct blob *b, const char *body, size_t len)

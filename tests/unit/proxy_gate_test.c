@@ -19,22 +19,24 @@ TEST(a_grant_is_for_its_parts_alone)
 	struct gate *g = gate_new();
 	struct gate *other = gate_new();
 	struct gate_key k, wrong;
+	uint64_t bytes = 0;
 
 	require(g && other);
 	k = key_of(g, "ab", "c");
-	gate_add(g, &k, 1000, 500);
-	check(gate_has(g, &k, 1000));
-	check(gate_has(g, &k, 1499));
-	check(!gate_has(g, &k, 1500));
+	gate_add(g, &k, 1000, 500, 7);
+	check(gate_has(g, &k, 1000, &bytes));
+	check(gate_has(g, &k, 1499, &bytes));
+	check_eq(bytes, 7);
+	check(!gate_has(g, &k, 1500, &bytes));
 	wrong = key_of(g, "a", "bc");
-	check(!gate_has(g, &wrong, 1000));
+	check(!gate_has(g, &wrong, 1000, &bytes));
 	wrong = key_of(g, "ab", NULL);
-	check(!gate_has(g, &wrong, 1000));
+	check(!gate_has(g, &wrong, 1000, &bytes));
 	wrong = key_of(g, "ab", "");
-	check(!gate_has(g, &wrong, 1000));
+	check(!gate_has(g, &wrong, 1000, &bytes));
 	/* Salted. */
 	wrong = key_of(other, "ab", "c");
-	check(!gate_has(g, &wrong, 1000));
+	check(!gate_has(g, &wrong, 1000, &bytes));
 	gate_free(g);
 	gate_free(other);
 }
@@ -43,14 +45,15 @@ TEST(a_grant_never_outlives_the_cap)
 {
 	struct gate *g = gate_new();
 	struct gate_key k;
+	uint64_t bytes;
 
 	require(g);
 	k = key_of(g, "a", "b");
-	gate_add(g, &k, 0, UINT64_MAX / 2);
-	check(gate_has(g, &k, GATE_LIFE_MAX_MS - 1));
-	check(!gate_has(g, &k, GATE_LIFE_MAX_MS));
-	gate_add(g, &k, GATE_LIFE_MAX_MS, 0);
-	check(!gate_has(g, &k, GATE_LIFE_MAX_MS));
+	gate_add(g, &k, 0, UINT64_MAX / 2, 7);
+	check(gate_has(g, &k, GATE_LIFE_MAX_MS - 1, &bytes));
+	check(!gate_has(g, &k, GATE_LIFE_MAX_MS, &bytes));
+	gate_add(g, &k, GATE_LIFE_MAX_MS, 0, 7);
+	check(!gate_has(g, &k, GATE_LIFE_MAX_MS, &bytes));
 	gate_free(g);
 }
 
@@ -59,19 +62,20 @@ TEST(the_grant_unused_for_longest_goes_first)
 	struct gate *g = gate_new();
 	struct gate_key k;
 	char text[16];
+	uint64_t bytes;
 
 	require(g);
 	for (unsigned i = 0; i < GATE_GRANTS + 10; i++) {
 		snprintf(text, sizeof(text), "%u", i);
 		k = key_of(g, text, "");
-		gate_add(g, &k, 0, 1000);
+		gate_add(g, &k, 0, 1000, 7);
 		k = key_of(g, "0", "");
-		check(gate_has(g, &k, 0));
+		check(gate_has(g, &k, 0, &bytes));
 	}
 	for (unsigned i = 0; i < GATE_GRANTS + 10; i++) {
 		snprintf(text, sizeof(text), "%u", i);
 		k = key_of(g, text, "");
-		check_eq(gate_has(g, &k, 0), i == 0 || i > 10);
+		check_eq(gate_has(g, &k, 0, &bytes), i == 0 || i > 10);
 	}
 	gate_free(g);
 }
