@@ -1,29 +1,15 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "proxy/client.h"
+/* The connection of a client, from accept to close. */
+#include "proxy/client_private.h"
 
-#include <errno.h>
-#include <stdio.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "base/err.h"
 #include "base/log.h"
-
-enum step { STEP_MORE, STEP_WAIT };
-
-enum {
-	/* Bytes sent in one go before other connections get their turn. */
-	CLIENT_TURN_BYTES = 1024 * 1024,
-	/* "ffff\r\n" before a chunk, "\r\n" behind it, "0\r\n\r\n" at the end. */
-	CHUNK_HEAD = 6,
-	CHUNK_TAIL = 2,
-	CHUNK_LAST = 5,
-};
 
 static void client_run(struct task *task);
 static void client_timeout(struct timer *t);
 
-static void client_arm(struct client *c, uint64_t ms)
+void client_arm(struct client *c, uint64_t ms)
 {
 	loop_timer_set(c->proxy->loop, &c->timer, proxy_now(c->proxy) + ms);
 }
@@ -78,8 +64,7 @@ static void client_free(struct client *c)
 	proxy_ended(p);
 }
 
-/* The only way out: first the xfer gives back what it has, then the stream closes. */
-static enum step client_kill(struct client *c, bool graceful, const char *why)
+enum client_step client_kill(struct client *c, bool graceful, const char *why)
 {
 	loop_timer_clear(c->proxy->loop, &c->timer);
 	if (c->xfer && !c->end)
@@ -104,7 +89,7 @@ static void client_timeout(struct timer *t)
 
 /* ---- reading a request ---- */
 
-static enum step client_opening(struct client *c)
+static enum client_step client_opening(struct client *c)
 {
 	if (c->stream.err || c->stream.state == STREAM_CLOSED)
 		return client_kill(c, false, NULL);
@@ -115,362 +100,19 @@ static enum step client_opening(struct client *c)
 	return STEP_MORE;
 }
 
-static bool client_borrow_buf(struct client *c)
-{
-	char *mem;
-
-	if (c->in.mem)
-		return true;
-	mem = pool_get(&c->proxy->head_pool);
-	if (!mem)
-		return false;
-	buf_init(&c->in, mem, HEAD_BUF_BYTES);
-	return true;
-}
-
-static void client_return_buf(struct client *c)
-{
-	if (!c->in.mem || buf_len(&c->in) > 0)
-		return;
-	pool_put(&c->proxy->head_pool, c->in.mem);
-	buf_init(&c->in, NULL, 0);
-}
-
-static bool client_get_xfer(struct client *c)
-{
-	c->xfer = pool_get(&c->proxy->xfer_pool);
-	c->end = NULL;
-	c->head_made = c->chunked = c->body_done = false;
-	return c->xfer != NULL;
-}
-
-static enum step client_refuse(struct client *c, const struct h1_error *e)
-{
-	stat_inc(&c->proxy->stats, STAT_REQUESTS_BAD);
-	if (!client_get_xfer(c))
-		return client_kill(c, true, NULL);
-	xfer_start_error(c->xfer, c->proxy, &c->task, e->status, e->why);
-	c->keep = false;
-	c->state = CLIENT_XFER;
-	return STEP_MORE;
-}
-
-static enum step client_request(struct client *c, const struct msg *m)
-{
-	struct xfer_request r = { .msg = m,
-				  .kind = c->kind,
-				  .sni = c->kind == LISTEN_HTTPS ? c->stream.sni : NULL };
-	bool body = m->body != BODY_NONE && !(m->body == BODY_LENGTH && m->body_bytes == 0);
-
-	if (!client_get_xfer(c))
-		return client_kill(c, true, NULL);
-	/* Nothing that a mirror serves has a request body: it is not read, nothing may follow. */
-	c->keep = m->keep_alive && !body && !c->proxy->draining;
-	loop_timer_clear(c->proxy->loop, &c->timer);
-	xfer_start(c->xfer, c->proxy, &c->task, &r);
-	c->state = CLIENT_XFER;
-	return STEP_MORE;
-}
-
-static enum step client_read(struct client *c)
-{
-	static const struct h1_error too_long = { 431, "the request's head is too long" };
-	struct h1_error e;
-	struct msg m;
-	size_t used;
-	int n;
-
-	for (;;) {
-		if (!client_borrow_buf(c))
-			return client_kill(c, true, NULL);
-		switch (buf_len(&c->in) ? h1_parse_request(buf_data(&c->in), &m, &used, &e)
-					: H1_MORE) {
-		case H1_DONE: {
-			enum step s = client_request(c, &m);
-
-			/* The block goes back to a pool: no credentials in it. */
-			if (msg_field(&m, "Authorization").ptr)
-				explicit_bzero(c->in.mem + c->in.head, used);
-			buf_take(&c->in, used);
-			client_return_buf(c);
-			return s;
-		}
-		case H1_BAD: return client_refuse(c, &e);
-		case H1_MORE: break;
-		}
-		if (buf_len(&c->in) >= HTTP_HEAD_MAX)
-			return client_refuse(c, &too_long);
-		buf_compact(&c->in);
-		n = stream_pull(&c->stream, &c->in);
-		if (n < 0)
-			return client_kill(c, n == ERR_EOF || n == ERR_TLS_TRUNCATED, NULL);
-		if (n == 0)
-			break;
-		if (c->state == CLIENT_IDLE) {
-			c->state = CLIENT_HEAD;
-			client_arm(c, c->proxy->config->server.header_timeout_ms);
-		}
-	}
-	client_return_buf(c);
-	return STEP_WAIT;
-}
-
-/* ---- writing the answer ---- */
-
-static bool client_has_body(const struct client *c)
-{
-	const struct xfer *x = c->xfer;
-
-	return x->method != METHOD_HEAD && x->status != 304 && x->body.count > 0;
-}
-
-static size_t put(char *at, size_t room, const char *name, const char *value)
-{
-	int n = snprintf(at, room, "%s: %s\r\n", name, value);
-
-	return (size_t)n < room ? (size_t)n : 0;
-}
-
-/*
- * Into the slab, just before it is sent; returns its length.  Fields are few and short; a head that
- * would not fit loses fields, never its form.
- */
-static size_t client_make_head(struct client *c, char *h)
-{
-	enum { HEAD_ROOM = 16 * 1024 };
-	struct xfer *x = c->xfer;
-	char date[32], number[24];
-	size_t n;
-
-	_Static_assert((int)HEAD_ROOM < (int)NET_PLAIN_BYTES,
-		       "a head and some of its body fit the slab");
-	http_format_date(time(NULL), date);
-	n = (size_t)snprintf(h, HEAD_ROOM, "HTTP/1.1 %d %s\r\nDate: %s\r\n", x->status,
-			     http_reason(x->status), date);
-	for (unsigned i = 0; i < x->fields_count; i++)
-		n += put(h + n, HEAD_ROOM - n - 128, x->fields[i].name, x->fields[i].value);
-	c->chunked = x->body_bytes == BLOB_SIZE_UNKNOWN && x->minor >= 1;
-	if (x->body_bytes == BLOB_SIZE_UNKNOWN && !c->chunked)
-		c->keep = false;
-	if (x->body_bytes != BLOB_SIZE_UNKNOWN && x->status != 304) {
-		snprintf(number, sizeof(number), "%llu", (unsigned long long)x->body_bytes);
-		n += put(h + n, HEAD_ROOM - n, "Content-Length", number);
-	}
-	if (c->chunked)
-		n += put(h + n, HEAD_ROOM - n, "Transfer-Encoding", "chunked");
-	if (!c->keep)
-		n += put(h + n, HEAD_ROOM - n, "Connection", "close");
-	else if (x->minor == 0)
-		n += put(h + n, HEAD_ROOM - n, "Connection", "keep-alive");
-	memcpy(h + n, "\r\n", 2);
-	c->head_made = true;
-	return n + 2;
-}
-
-static void client_count(struct client *c)
-{
-	struct stats *st = &c->proxy->stats;
-
-	stat_inc(st, STAT_REQUESTS);
-	if (c->xfer->status >= 500)
-		stat_inc(st, STAT_RESPONSES_5XX);
-	else if (c->xfer->status >= 400)
-		stat_inc(st, STAT_RESPONSES_4XX);
-}
-
-static enum step client_xfer(struct client *c)
-{
-	if (c->stream.err)
-		return client_kill(c, false, "client_gone");
-	if (!xfer_run(c->xfer))
-		return STEP_WAIT;
-	if (c->xfer->close || c->proxy->draining)
-		c->keep = false;
-	if (c->kind != LISTEN_ADMIN)
-		client_count(c);
-	c->body_done = !client_has_body(c);
-	c->state = CLIENT_SEND;
-	client_arm(c, c->proxy->config->server.send_timeout_ms);
-	return STEP_MORE;
-}
-
-/* Reads body bytes behind what is in the slab already; the number, or enum body_wait. */
-static int client_compose(struct client *c, char *at, size_t room)
-{
-	char size[16];
-	int n;
-
-	if (!c->chunked) {
-		n = body_read(&c->xfer->body, at, room);
-		c->body_done = n == BODY_END;
-		return n;
-	}
-	n = body_read(&c->xfer->body, at + CHUNK_HEAD, room - CHUNK_HEAD - CHUNK_TAIL);
-	if (n == BODY_END) {
-		memcpy(at, "0\r\n\r\n", CHUNK_LAST);
-		c->body_done = true;
-		return CHUNK_LAST;
-	}
-	if (n <= 0)
-		return n;
-	snprintf(size, sizeof(size), "%04x\r\n", (unsigned)n);
-	memcpy(at, size, CHUNK_HEAD);
-	memcpy(at + CHUNK_HEAD + n, "\r\n", CHUNK_TAIL);
-	return n + CHUNK_HEAD + CHUNK_TAIL;
-}
-
-/* Everything that is ready, in one slab and one send: 0 when there is nothing now, < 0 broken. */
-static int client_send_slab(struct client *c)
-{
-	char *slab = c->proxy->net.plain;
-	size_t len = c->head_made ? 0 : client_make_head(c, slab);
-	int n = BODY_WAIT;
-
-	while (!c->body_done && NET_PLAIN_BYTES - len > CHUNK_HEAD + CHUNK_TAIL) {
-		n = client_compose(c, slab + len, NET_PLAIN_BYTES - len);
-		if (n <= 0)
-			break;
-		len += (size_t)n;
-	}
-	if (n == BODY_BROKEN) {
-		c->end = c->xfer->body.err ? "cache_error" : "fill_failed";
-		return -EIO;
-	}
-	if (len == 0)
-		return 0;
-	n = stream_send(&c->stream, (struct slice){ slab, len }, false);
-	assert(n < 0 || (size_t)n == len);
-	return n;
-}
-
-/* < 0: -EAGAIN, the page is not in memory; else as stream_send(). */
-static int client_send_file(struct client *c)
-{
-	struct body *b = &c->xfer->body;
-	uint64_t off;
-	size_t len;
-	int fd, n;
-
-	if (!c->head_made || c->chunked || c->body_done || !stream_takes_files(&c->stream) ||
-	    !body_file(b, &fd, &off, &len))
-		return -EAGAIN;
-	n = stream_send_file(&c->stream, fd, off, len);
-	if (n > 0)
-		body_skip(b, (size_t)n);
-	return n;
-}
-
-static enum step client_send(struct client *c)
-{
-	size_t sent = 0;
-	int n;
-
-	while (!c->head_made || !c->body_done) {
-		if (c->stream.err)
-			return client_kill(c, false, "client_gone");
-		if (!stream_writable(&c->stream))
-			return STEP_WAIT;
-		if (sent >= CLIENT_TURN_BYTES) {
-			loop_wake(c->proxy->loop, &c->task);
-			return STEP_WAIT;
-		}
-		n = client_send_file(c);
-		if (n == -EAGAIN)
-			n = client_send_slab(c);
-		if (n < 0)
-			return client_kill(c, false, c->stream.err ? "client_gone" : "broken");
-		if (n > 0) {
-			sent += (size_t)n;
-			client_arm(c, c->proxy->config->server.send_timeout_ms);
-		} else if (!c->body_done) {
-			/* Upstream or the disk is waited for, not the client. */
-			if (stream_writable(&c->stream))
-				loop_timer_clear(c->proxy->loop, &c->timer);
-			return STEP_WAIT;
-		}
-	}
-	c->state = CLIENT_FINISH;
-	return STEP_MORE;
-}
-
-/* ---- after an answer ---- */
-
-/* Whom this request had to wait for: "host:port" as configured, none for what was known. */
-static struct slice client_asked(const struct xfer *x)
-{
-	struct slice text;
-
-	if (!x->mirror || !x->cache || strcmp(x->cache, "hit") == 0 ||
-	    strcmp(x->cache, "negative") == 0)
-		return SLICE_NONE;
-	/* Which of several a fill asks is in the event log: it may not even be this client's. */
-	if (x->mirror->ups_count > 1 && !x->fetch.up)
-		return SLICE_NONE;
-	text = slice_of((x->fetch.up ? x->fetch.up : &x->mirror->ups[0])->conf->text);
-	return slice_skip(text, slice_find(text, '/') + 2);
-}
-
-static void client_log(struct client *c)
-{
-	struct xfer *x = c->xfer;
-	struct access_line line = {
-		.client = &c->stream.peer,
-		.host = x->authority,
-		.mirror = x->mirror ? x->mirror->name : SLICE_NONE,
-		.method = x->method_text,
-		.target = x->target,
-		.minor = x->minor,
-		.status = x->state == XFER_ANSWER ? x->status : 499,
-		.bytes = x->body.total,
-		.ms = proxy_now(c->proxy) - x->begun_ms,
-		.cache = x->cache ? x->cache : "-",
-		.upstream = client_asked(x),
-		.end = c->end ? c->end : "ok",
-		.user_agent = x->user_agent,
-		.tls = c->stream.tls ? c->stream.tls_text : "-",
-	};
-
-	access_line(&c->proxy->access, &line);
-	stat_add(&c->proxy->stats, STAT_BYTES_DOWN, (int64_t)x->body.total);
-	if (x->cache && (strcmp(x->cache, "hit") == 0 || strcmp(x->cache, "revalidated") == 0))
-		stat_add(&c->proxy->stats, STAT_BYTES_CACHE, (int64_t)x->body.total);
-}
-
-static enum step client_finish(struct client *c)
-{
-	if (!c->logged && c->kind != LISTEN_ADMIN)
-		client_log(c);
-	c->logged = true;
-	if (!xfer_close(c->xfer))
-		return STEP_WAIT;
-	c->logged = false;
-	pool_put(&c->proxy->xfer_pool, c->xfer);
-	c->xfer = NULL;
-	if (c->stream.state != STREAM_OPEN) {
-		c->state = CLIENT_CLOSING;
-		return STEP_MORE;
-	}
-	if (!c->keep || c->proxy->draining)
-		return client_kill(c, true, NULL);
-	c->state = buf_len(&c->in) ? CLIENT_HEAD : CLIENT_IDLE;
-	client_arm(c, c->state == CLIENT_HEAD ? c->proxy->config->server.header_timeout_ms
-					      : c->proxy->config->server.idle_timeout_ms);
-	return STEP_MORE;
-}
-
 static void client_run(struct task *task)
 {
 	struct client *c = container_of(task, struct client, task);
-	enum step s = STEP_MORE;
+	enum client_step s = STEP_MORE;
 
 	while (s == STEP_MORE) {
 		switch (c->state) {
 		case CLIENT_OPENING: s = client_opening(c); break;
 		case CLIENT_IDLE:
-		case CLIENT_HEAD: s = client_read(c); break;
-		case CLIENT_XFER: s = client_xfer(c); break;
-		case CLIENT_SEND: s = client_send(c); break;
-		case CLIENT_FINISH: s = client_finish(c); break;
+		case CLIENT_HEAD: s = client_h1_read(c); break;
+		case CLIENT_XFER: s = client_h1_xfer(c); break;
+		case CLIENT_SEND: s = client_h1_send(c); break;
+		case CLIENT_FINISH: s = client_h1_finish(c); break;
 		case CLIENT_CLOSING:
 			if (stream_is_closed(&c->stream))
 				client_free(c);

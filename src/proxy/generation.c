@@ -4,13 +4,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "proxy/client.h"
 #include "proxy/proxy.h"
 #include "proxy/pull.h"
 #include "proxy/tagcheck.h"
 #include "proxy/token.h"
 #include "proxy/upconn.h"
 #include "proxy/uppool.h"
+#include "proxy/xfer.h"
 
 enum { LOOK_MS = 1000 };
 
@@ -95,13 +95,12 @@ void generation_free(struct generation *g)
  * A request holds more of the configuration than its mirror (texts of answers): the old one goes
  * with the last request that began before.
  */
-static bool clients_use(const struct proxy *p, const struct generation *g)
+static bool xfers_use(const struct proxy *p, const struct generation *g)
 {
-	list_for_each_safe(it, &p->clients) {
-		const struct client *c = container_of(it, struct client, node);
+	list_for_each_safe(it, &p->xfers) {
+		const struct xfer *x = container_of(it, struct xfer, node);
 
-		if (c->xfer &&
-		    (c->xfer->begun_ms <= g->ended_ms || generation_has(g, c->xfer->mirror)))
+		if (x->begun_ms <= g->ended_ms || generation_has(g, x->mirror))
 			return true;
 	}
 	return false;
@@ -120,7 +119,7 @@ static bool generation_in_use(const struct proxy *p, const struct generation *g)
 	LIST_USES(&p->tokens, token);
 	LIST_USES(&p->upconns_idle, upconn);
 	LIST_USES(&p->upconns_closing, upconn);
-	return pulls_use(p, g) || clients_use(p, g);
+	return pulls_use(p, g) || xfers_use(p, g);
 }
 
 static void generations_look(struct timer *t)

@@ -92,6 +92,7 @@ int proxy_init(struct proxy *p, struct shared *shared, const struct proxy_listen
 	p->cache = shared->cache;
 	p->clients_max = (unsigned)(p->config->server.conns_max / shared->workers) + 1;
 	list_init(&p->clients);
+	list_init(&p->xfers);
 	list_init(&p->upconns_idle);
 	list_init(&p->upconns_closing);
 	list_init(&p->pulls);

@@ -30,6 +30,8 @@ static void xfer_init(struct xfer *x, struct proxy *p, struct task *owner)
 {
 	memset(x, 0, sizeof(*x));
 	x->proxy = p;
+	list_init(&x->node);
+	list_push(&p->xfers, &x->node);
 	x->owner = owner;
 	x->begun_ms = proxy_now(p);
 	arena_init(&x->arena, XFER_ARENA);
@@ -63,11 +65,11 @@ void xfer_start(struct xfer *x, struct proxy *p, struct task *owner, const struc
 					   msg_field(m, "Authorization").len);
 }
 
-void xfer_start_error(struct xfer *x, struct proxy *p, struct task *owner, int status,
-		      const char *why)
+void xfer_start_error(struct xfer *x, struct proxy *p, struct task *owner, enum listener_kind kind,
+		      int status, const char *why)
 {
 	xfer_init(x, p, owner);
-	x->kind = LISTEN_PLAIN;
+	x->kind = kind;
 	x->method = METHOD_GET;
 	x->close = true;
 	answer_error(x, status, "UNSUPPORTED", slice_of(why));
@@ -634,5 +636,6 @@ bool xfer_close(struct xfer *x)
 	buf_init(&x->relayed, NULL, 0);
 	recall_drop(x);
 	arena_fini(&x->arena);
+	list_remove(&x->node);
 	return true;
 }

@@ -43,6 +43,7 @@ struct xfer_field {
 
 struct xfer {
 	struct proxy *proxy;
+	struct list node;   /* in proxy.xfers, until closed */
 	struct task *owner; /* woken when ANSWER is reached, and for the body */
 	struct arena arena;
 	enum xfer_state state;
@@ -106,8 +107,8 @@ struct xfer_request {
 /* <x>: from xfer_pool, any content.  Copies what it needs of the message. */
 void xfer_start(struct xfer *x, struct proxy *p, struct task *owner, const struct xfer_request *r);
 /* One that is answered without being looked at: a parser's refusal. */
-void xfer_start_error(struct xfer *x, struct proxy *p, struct task *owner, int status,
-		      const char *why);
+void xfer_start_error(struct xfer *x, struct proxy *p, struct task *owner, enum listener_kind kind,
+		      int status, const char *why);
 /*
  * What has become of x->fetch.  WAIT: the owner will be woken.  TOLD: no answer, or a refusal, is
  * the client's answer now.  GOOD: what was asked for is there, to be pulled.

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * What the parts of a client call of each other: client.c (its connection), client_h1.c (HTTP/1.1
+ * on it).
+ */
+#pragma once
+
+#include "proxy/client.h"
+
+enum client_step { STEP_MORE, STEP_WAIT };
+
+enum {
+	/* Bytes sent in one go before other connections get their turn. */
+	CLIENT_TURN_BYTES = 1024 * 1024,
+};
+
+/* client.c. */
+void client_arm(struct client *c, uint64_t ms);
+/* The only way out: first the requests give back what they have, then the stream closes. */
+enum client_step client_kill(struct client *c, bool graceful, const char *why);
+
+/* client_h1.c: the steps of its states. */
+enum client_step client_h1_read(struct client *c);   /* IDLE, HEAD */
+enum client_step client_h1_xfer(struct client *c);   /* XFER */
+enum client_step client_h1_send(struct client *c);   /* SEND */
+enum client_step client_h1_finish(struct client *c); /* FINISH */

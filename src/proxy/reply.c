@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "proxy/reply.h"
+
+#include <stdio.h>
+#include <time.h>
+
+static void put(struct reply_head *h, const char *name, const char *value)
+{
+	assert(h->count < countof(h->fields));
+	h->fields[h->count++] = (struct xfer_field){ name, value };
+}
+
+void reply_head(const struct xfer *x, struct reply_head *h)
+{
+	assert(x->state == XFER_ANSWER);
+	h->count = 0;
+	http_format_date(time(NULL), h->date);
+	put(h, "Date", h->date);
+	for (unsigned i = 0; i < x->fields_count; i++)
+		put(h, x->fields[i].name, x->fields[i].value);
+	if (x->body_bytes == BLOB_SIZE_UNKNOWN || x->status == 304)
+		return;
+	snprintf(h->length, sizeof(h->length), "%llu", (unsigned long long)x->body_bytes);
+	put(h, "Content-Length", h->length);
+}
+
+bool reply_has_body(const struct xfer *x)
+{
+	return x->method != METHOD_HEAD && x->status != 304 && x->body.count > 0;
+}
+
+void reply_count(struct xfer *x)
+{
+	struct stats *st = &x->proxy->stats;
+
+	if (x->kind == LISTEN_ADMIN)
+		return;
+	stat_inc(st, STAT_REQUESTS);
+	if (x->status >= 500)
+		stat_inc(st, STAT_RESPONSES_5XX);
+	else if (x->status >= 400)
+		stat_inc(st, STAT_RESPONSES_4XX);
+}
+
+/* Whom this request had to wait for: "host:port" as configured, none for what was known. */
+static struct slice reply_asked(const struct xfer *x)
+{
+	struct slice text;
+
+	if (!x->mirror || !x->cache || strcmp(x->cache, "hit") == 0 ||
+	    strcmp(x->cache, "negative") == 0)
+		return SLICE_NONE;
+	/* Which of several a fill asks is in the event log: it may not even be this client's. */
+	if (x->mirror->ups_count > 1 && !x->fetch.up)
+		return SLICE_NONE;
+	text = slice_of((x->fetch.up ? x->fetch.up : &x->mirror->ups[0])->conf->text);
+	return slice_skip(text, slice_find(text, '/') + 2);
+}
+
+void reply_log(struct xfer *x, const struct stream *s, const char *end)
+{
+	struct stats *st = &x->proxy->stats;
+	struct access_line line = {
+		.client = &s->peer,
+		.host = x->authority,
+		.mirror = x->mirror ? x->mirror->name : SLICE_NONE,
+		.method = x->method_text,
+		.target = x->target,
+		.minor = x->minor,
+		.status = x->state == XFER_ANSWER ? x->status : 499,
+		.bytes = x->body.total,
+		.ms = proxy_now(x->proxy) - x->begun_ms,
+		.cache = x->cache ? x->cache : "-",
+		.upstream = reply_asked(x),
+		.end = end ? end : "ok",
+		.user_agent = x->user_agent,
+		.tls = s->tls ? s->tls_text : "-",
+	};
+
+	if (x->kind == LISTEN_ADMIN)
+		return;
+	access_line(&x->proxy->access, &line);
+	stat_add(st, STAT_BYTES_DOWN, (int64_t)x->body.total);
+	if (x->cache && (strcmp(x->cache, "hit") == 0 || strcmp(x->cache, "revalidated") == 0))
+		stat_add(st, STAT_BYTES_CACHE, (int64_t)x->body.total);
+}
