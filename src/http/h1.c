@@ -116,6 +116,7 @@ static enum h1_result parse_version(struct head *h, struct slice s)
 		return bad(h, 400, "malformed HTTP version");
 	if (s.ptr[5] != '1' || s.ptr[7] > '1')
 		return bad(h, 505, "HTTP version is neither 1.0 nor 1.1");
+	h->m->major = 1;
 	h->m->minor = (uint8_t)(s.ptr[7] - '0');
 	return H1_DONE;
 }

@@ -42,7 +42,8 @@ struct msg {
 	struct slice target;    /* origin-form: path and query; absolute-form is reduced to it */
 	struct slice authority; /* Host, or the absolute-form's; lower case not guaranteed */
 	int status;             /* responses */
-	uint8_t minor;          /* HTTP/1.minor */
+	uint8_t major;          /* HTTP/major.minor: 1, 2 */
+	uint8_t minor;
 	bool keep_alive;        /* may another message follow on this connection? */
 	bool expect_continue;
 	enum body_kind body;

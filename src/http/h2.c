@@ -1,0 +1,716 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * nghttp2 does frames, HPACK, flow control and the states of streams.  Here: heads, bodies without
+ * a copy between, and what a peer may do for nothing.
+ *
+ * A DATA frame is made in two calls of nghttp2's that follow each other: data_read(), where the
+ * body is read to where it will stand in the output, and data_send(), which puts the frame's header
+ * before it.
+ */
+#include "http/h2.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <malloc.h>
+#include <nghttp2/nghttp2.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum {
+	FRAME_HEAD = 9,
+	HEAD_AROUND = 64, /* around the words of its first two lines */
+	HEAD_FIRST = 512, /* of memory for a head; more as it comes */
+	/*
+	 * What a head may make HPACK unpack (one byte may stand for 4 KB) before the connection
+	 * ends; what is more than HTTP_HEAD_MAX is answered by 431.
+	 */
+	HEAD_UNPACKED_MAX = 4 * HTTP_HEAD_MAX,
+	/* A head of 48 KB is three frames of 16 KB; nobody sends more, smaller ones. */
+	CONTINUATIONS_MAX = 8,
+	/* Repeated answers have the same five fields or so; a table for 4 KB would not help more. */
+	DEFLATE_TABLE_BYTES = 1024,
+	ANSWER_FIELDS_MAX = 32,
+	/*
+	 * Window updates are not noise as long as bodies are sent: Go sends two for each 4 KB that
+	 * its user reads.
+	 */
+	UPDATES_FIRST = 1000,
+	UPDATES_PER_DATA = 16,
+};
+
+/* So many at once, and so many a second from then on. */
+struct bucket {
+	uint32_t burst;
+	uint32_t per_s;
+	uint32_t spent;
+	uint64_t at_ms;
+};
+
+enum head_state { HEAD_NONE, HEAD_REQUEST, HEAD_TRAILERS };
+
+struct h2 {
+	nghttp2_session *session;
+	const struct h2_ops *ops;
+	void *owner;
+	uint64_t now_ms;
+	const char *calmed;
+
+	/* The head that is being received: its pseudo fields' values, then the fields' lines. */
+	enum head_state head_state;
+	char *head;
+	size_t head_cap;
+	size_t head_len;
+	size_t lines_at;
+	size_t unpacked;
+	unsigned continuations;
+	struct span {
+		size_t at, len;
+	} method, path, authority;
+	bool head_long;
+	bool head_bad;
+
+	/* Floods. */
+	struct bucket resets; /* streams that one side or the other ended early */
+	struct bucket noise;  /* frames that move nothing */
+	uint64_t updates;
+	uint64_t datas;
+
+	/* The output of h2_make(). */
+	char *out;
+	size_t out_len;
+	size_t out_room;
+	bool data_made;
+	struct slice rest; /* nghttp2's, until it is asked again */
+};
+
+/* ---- memory ---- */
+
+/* HPACK's tables and heads hold credentials: what nghttp2 gives back is wiped. */
+static void mem_free(void *p, void *user)
+{
+	(void)user;
+	if (p)
+		explicit_bzero(p, malloc_usable_size(p));
+	free(p);
+}
+
+static void *mem_malloc(size_t n, void *user)
+{
+	(void)user;
+	return malloc(n);
+}
+
+static void *mem_calloc(size_t count, size_t n, void *user)
+{
+	(void)user;
+	return calloc(count, n);
+}
+
+static void *mem_realloc(void *p, size_t n, void *user)
+{
+	void *q = malloc(n);
+	size_t had = p ? malloc_usable_size(p) : 0;
+
+	if (!q)
+		return NULL;
+	if (p)
+		memcpy(q, p, had < n ? had : n);
+	mem_free(p, user);
+	return q;
+}
+
+/* ---- floods ---- */
+
+static bool bucket_spend(struct bucket *b, uint64_t now_ms)
+{
+	uint64_t back = (now_ms - b->at_ms) * b->per_s / 1000;
+
+	if (back > 0) {
+		b->spent = back < b->spent ? b->spent - (uint32_t)back : 0;
+		b->at_ms = now_ms;
+	}
+	return b->spent++ < b->burst;
+}
+
+static cold void calm(struct h2 *h, const char *why)
+{
+	if (h->calmed)
+		return;
+	h->calmed = why;
+	nghttp2_session_terminate_session(h->session, NGHTTP2_ENHANCE_YOUR_CALM);
+}
+
+static void note_reset(struct h2 *h)
+{
+	if (!bucket_spend(&h->resets, h->now_ms))
+		calm(h, "too many streams were reset");
+}
+
+static void note_noise(struct h2 *h)
+{
+	if (!bucket_spend(&h->noise, h->now_ms))
+		calm(h, "too many frames that move nothing");
+}
+
+/* ---- a request's head ---- */
+
+static void head_drop(struct h2 *h)
+{
+	mem_free(h->head, NULL);
+	h->head = NULL;
+	h->head_cap = h->head_len = h->lines_at = 0;
+	h->head_state = HEAD_NONE;
+}
+
+static void head_begin(struct h2 *h)
+{
+	head_drop(h);
+	h->head_state = HEAD_REQUEST;
+	h->unpacked = 0;
+	h->continuations = 0;
+	h->method = h->path = h->authority = (struct span){ 0, 0 };
+	h->head_long = h->head_bad = false;
+}
+
+/* Room for <n> bytes more; false: no memory. */
+static bool head_grow(struct h2 *h, size_t n)
+{
+	size_t cap = h->head_cap ? h->head_cap : HEAD_FIRST;
+	char *mem;
+
+	while (cap < h->head_len + n)
+		cap *= 2;
+	if (cap == h->head_cap)
+		return true;
+	mem = mem_realloc(h->head, cap, NULL);
+	if (!mem)
+		return false;
+	h->head = mem;
+	h->head_cap = cap;
+	return true;
+}
+
+static void head_put(struct h2 *h, struct slice s)
+{
+	assert(h->head_cap - h->head_len >= s.len);
+	if (s.len)
+		memcpy(h->head + h->head_len, s.ptr, s.len);
+	h->head_len += s.len;
+}
+
+static struct slice head_span(const struct h2 *h, struct span s)
+{
+	return (struct slice){ h->head + s.at, s.len };
+}
+
+static void head_pseudo(struct h2 *h, struct slice name, struct slice value)
+{
+	struct span here = { h->head_len, value.len };
+
+	if (slice_eq(name, SLICE(":method")))
+		h->method = here;
+	else if (slice_eq(name, SLICE(":path")))
+		h->path = here;
+	else if (slice_eq(name, SLICE(":authority")))
+		h->authority = here;
+	else
+		return; /* :scheme: the listener knows better */
+	head_put(h, value);
+	h->lines_at = h->head_len;
+}
+
+/* Nothing may become a line or a word of its own where the parser will find it. */
+static bool has_break(struct slice s, bool words)
+{
+	for (size_t i = 0; i < s.len; i++)
+		if (s.ptr[i] == '\r' || s.ptr[i] == '\n' || s.ptr[i] == 0 ||
+		    (words && s.ptr[i] == ' '))
+			return true;
+	return false;
+}
+
+static void head_line(struct h2 *h, struct slice name, struct slice value)
+{
+	/* A client that gives both says the same twice (RFC 9113 8.3.1), or is refused for two. */
+	if (slice_eq(name, SLICE("host")) && h->authority.len &&
+	    slice_ieq(value, head_span(h, h->authority)))
+		return;
+	head_put(h, name);
+	head_put(h, SLICE(": "));
+	head_put(h, value);
+	head_put(h, SLICE("\r\n"));
+}
+
+static int head_field(struct h2 *h, struct slice name, struct slice value)
+{
+	bool pseudo = name.len > 0 && name.ptr[0] == ':';
+
+	h->unpacked += name.len + value.len + 4;
+	if (h->unpacked > HEAD_UNPACKED_MAX) {
+		calm(h, "a head unpacks to too much");
+		return 0;
+	}
+	if (h->head_long || h->unpacked + HEAD_AROUND > HTTP_HEAD_MAX) {
+		h->head_long = true;
+		return 0;
+	}
+	if (has_break(name, true) || has_break(value, pseudo)) {
+		h->head_bad = true;
+		return 0;
+	}
+	if (!head_grow(h, name.len + value.len + 4))
+		return NGHTTP2_ERR_CALLBACK_FAILURE;
+	if (pseudo)
+		head_pseudo(h, name, value);
+	else
+		head_line(h, name, value);
+	return 0;
+}
+
+/* The whole of it, as HTTP/1.1 has it, behind its pieces; none: no memory. */
+static struct slice head_text(struct h2 *h)
+{
+	size_t end = h->head_len;
+
+	if (!head_grow(h, end + HEAD_AROUND))
+		return SLICE_NONE;
+	head_put(h, head_span(h, h->method));
+	head_put(h, SLICE(" "));
+	head_put(h, head_span(h, h->path));
+	head_put(h, SLICE(" HTTP/1.1\r\n"));
+	if (h->authority.len) {
+		head_put(h, SLICE("Host: "));
+		head_put(h, head_span(h, h->authority));
+		head_put(h, SLICE("\r\n"));
+	}
+	head_put(h, (struct slice){ h->head + h->lines_at, end - h->lines_at });
+	head_put(h, SLICE("\r\n"));
+	return (struct slice){ h->head + end, h->head_len - end };
+}
+
+/* The stream's name, or NULL. */
+static void *head_judge(struct h2 *h, int32_t id, bool has_body)
+{
+	static const struct h1_error too_long = { 431, "the request's head is too long" };
+	static const struct h1_error bad = { 400, "forbidden byte in the request's head" };
+	struct h1_error e = bad;
+	struct slice text;
+	struct msg m;
+	size_t used;
+
+	if (h->head_long)
+		return h->ops->refuse(h->owner, id, &too_long);
+	if (h->head_bad)
+		return h->ops->refuse(h->owner, id, &bad);
+	text = head_text(h);
+	if (!text.ptr)
+		return NULL;
+	if (h1_parse_request(text, &m, &used, &e) != H1_DONE || used != text.len)
+		return h->ops->refuse(h->owner, id, &e);
+	m.major = 2;
+	m.minor = 0;
+	if (!has_body)
+		m.body = BODY_NONE;
+	else if (m.body == BODY_NONE)
+		m.body = BODY_UNTIL_CLOSE;
+	return h->ops->request(h->owner, id, &m);
+}
+
+static void head_end(struct h2 *h, int32_t id, bool has_body)
+{
+	void *stream = head_judge(h, id, has_body);
+
+	head_drop(h);
+	if (stream)
+		nghttp2_session_set_stream_user_data(h->session, id, stream);
+	else
+		nghttp2_submit_rst_stream(h->session, 0, id, NGHTTP2_REFUSED_STREAM);
+}
+
+/* ---- what nghttp2 calls while bytes come in ---- */
+
+static int on_begin_frame(nghttp2_session *s, const nghttp2_frame_hd *hd, void *user)
+{
+	struct h2 *h = user;
+
+	(void)s;
+	switch (hd->type) {
+	case NGHTTP2_DATA:
+		if (hd->length == 0 && !(hd->flags & NGHTTP2_FLAG_END_STREAM))
+			note_noise(h);
+		break;
+	case NGHTTP2_HEADERS: break;
+	case NGHTTP2_RST_STREAM: note_reset(h); break;
+	case NGHTTP2_WINDOW_UPDATE:
+		if (++h->updates > UPDATES_FIRST + UPDATES_PER_DATA * h->datas)
+			note_noise(h);
+		break;
+	case NGHTTP2_CONTINUATION:
+		if (++h->continuations > CONTINUATIONS_MAX)
+			calm(h, "a head of too many frames");
+		break;
+	default: note_noise(h); break;
+	}
+	return 0;
+}
+
+static int on_begin_headers(nghttp2_session *s, const nghttp2_frame *frame, void *user)
+{
+	/* Without a wish of the client, streams share the connection by turns. */
+	const nghttp2_extpri in_turn = { .urgency = NGHTTP2_EXTPRI_DEFAULT_URGENCY, .inc = 1 };
+	struct h2 *h = user;
+
+	head_begin(h);
+	if (frame->headers.cat != NGHTTP2_HCAT_REQUEST) {
+		h->head_state = HEAD_TRAILERS;
+		return 0;
+	}
+	(void)nghttp2_session_change_extpri_stream_priority(s, frame->hd.stream_id, &in_turn, 0);
+	return 0;
+}
+
+static int on_header(nghttp2_session *s, const nghttp2_frame *frame, const uint8_t *name,
+		     size_t name_len, const uint8_t *value, size_t value_len, uint8_t flags,
+		     void *user)
+{
+	struct h2 *h = user;
+
+	(void)s, (void)frame, (void)flags;
+	if (h->calmed)
+		return 0;
+	if (h->head_state == HEAD_TRAILERS) { /* of a body that nobody reads */
+		h->unpacked += name_len + value_len + 4;
+		if (h->unpacked > HEAD_UNPACKED_MAX)
+			calm(h, "a head unpacks to too much");
+		return 0;
+	}
+	return head_field(h, (struct slice){ (const char *)name, name_len },
+			  (struct slice){ (const char *)value, value_len });
+}
+
+/* nghttp2 would leave it out; HTTP/1.1 refuses. */
+static int on_invalid_header(nghttp2_session *s, const nghttp2_frame *frame, const uint8_t *name,
+			     size_t name_len, const uint8_t *value, size_t value_len, uint8_t flags,
+			     void *user)
+{
+	struct h2 *h = user;
+
+	(void)s, (void)frame, (void)name, (void)name_len, (void)value, (void)value_len, (void)flags;
+	h->head_bad = true;
+	return 0;
+}
+
+static int on_frame_recv(nghttp2_session *s, const nghttp2_frame *frame, void *user)
+{
+	struct h2 *h = user;
+
+	(void)s;
+	if (frame->hd.type != NGHTTP2_HEADERS || h->head_state == HEAD_NONE)
+		return 0;
+	if (h->head_state == HEAD_TRAILERS || h->calmed)
+		head_drop(h);
+	else
+		head_end(h, frame->hd.stream_id, !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM));
+	return 0;
+}
+
+/* The stream is reset by nghttp2, or the connection ended: its head is of no use. */
+static int on_invalid_frame(nghttp2_session *s, const nghttp2_frame *frame, int err, void *user)
+{
+	(void)s, (void)err;
+	if (frame->hd.type == NGHTTP2_HEADERS)
+		head_drop(user);
+	return 0;
+}
+
+/* A body that nobody wants: its stream gets no more window, the connection does. */
+static int on_data(nghttp2_session *s, uint8_t flags, int32_t id, const uint8_t *data, size_t len,
+		   void *user)
+{
+	(void)flags, (void)id, (void)data, (void)user;
+	return nghttp2_session_consume_connection(s, len);
+}
+
+static int on_stream_close(nghttp2_session *s, int32_t id, uint32_t code, void *user)
+{
+	struct h2 *h = user;
+	void *stream = nghttp2_session_get_stream_user_data(s, id);
+
+	(void)code;
+	if (stream)
+		h->ops->ended(stream);
+	return 0;
+}
+
+/* ---- what nghttp2 calls while output is made ---- */
+
+/*
+ * The answer is out, the request is not all here: it is not wanted (RFC 9113 8.1).  What we end
+ * early counts as the peer's doing: mostly it is (malformed, too many at once).
+ */
+static int on_frame_send(nghttp2_session *s, const nghttp2_frame *frame, void *user)
+{
+	struct h2 *h = user;
+	int32_t id = frame->hd.stream_id;
+
+	if (frame->hd.type == NGHTTP2_RST_STREAM) {
+		if (frame->rst_stream.error_code != NGHTTP2_NO_ERROR)
+			note_reset(h);
+		return 0;
+	}
+	if ((frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA) ||
+	    !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM))
+		return 0;
+	if (nghttp2_session_get_stream_remote_close(s, id) == 0)
+		nghttp2_submit_rst_stream(s, 0, id, NGHTTP2_NO_ERROR);
+	return 0;
+}
+
+static ssize_t data_read(nghttp2_session *s, int32_t id, uint8_t *buf, size_t cap, uint32_t *flags,
+			 nghttp2_data_source *source, void *user)
+{
+	struct h2 *h = user;
+	size_t room = h->out_room - h->out_len;
+	bool end = false;
+	int n;
+
+	(void)s, (void)id, (void)buf;
+	assert(room > FRAME_HEAD);
+	room -= FRAME_HEAD;
+	n = h->ops->body(source->ptr, h->out + h->out_len + FRAME_HEAD, cap < room ? cap : room,
+			 &end);
+	if (n == H2_BROKEN)
+		return NGHTTP2_ERR_PAUSE;
+	if (n == H2_WAIT && !end)
+		return NGHTTP2_ERR_DEFERRED;
+	*flags = NGHTTP2_DATA_FLAG_NO_COPY | (end ? (uint32_t)NGHTTP2_DATA_FLAG_EOF : 0);
+	return n;
+}
+
+static int data_send(nghttp2_session *s, nghttp2_frame *frame, const uint8_t *head, size_t len,
+		     nghttp2_data_source *source, void *user)
+{
+	struct h2 *h = user;
+
+	(void)s, (void)frame, (void)source;
+	assert(frame->data.padlen == 0);
+	assert(h->out_room - h->out_len >= FRAME_HEAD + len);
+	memcpy(h->out + h->out_len, head, FRAME_HEAD);
+	h->out_len += FRAME_HEAD + len;
+	h->data_made = true;
+	h->datas++;
+	return NGHTTP2_ERR_PAUSE; /* sent; h2_make() looks for room first */
+}
+
+/* ---- beginning and end ---- */
+
+static bool make_session(struct h2 *h, nghttp2_session_callbacks *cb, nghttp2_option *opt)
+{
+	nghttp2_mem wiping = {
+		.malloc = mem_malloc,
+		.free = mem_free,
+		.calloc = mem_calloc,
+		.realloc = mem_realloc,
+	};
+
+	nghttp2_session_callbacks_set_on_begin_frame_callback(cb, on_begin_frame);
+	nghttp2_session_callbacks_set_on_begin_headers_callback(cb, on_begin_headers);
+	nghttp2_session_callbacks_set_on_header_callback(cb, on_header);
+	nghttp2_session_callbacks_set_on_invalid_header_callback(cb, on_invalid_header);
+	nghttp2_session_callbacks_set_on_frame_recv_callback(cb, on_frame_recv);
+	nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(cb, on_invalid_frame);
+	nghttp2_session_callbacks_set_on_data_chunk_recv_callback(cb, on_data);
+	nghttp2_session_callbacks_set_on_stream_close_callback(cb, on_stream_close);
+	nghttp2_session_callbacks_set_on_frame_send_callback(cb, on_frame_send);
+	nghttp2_session_callbacks_set_send_data_callback(cb, data_send);
+	nghttp2_option_set_no_auto_window_update(opt, 1);
+	nghttp2_option_set_no_closed_streams(opt, 1);
+	nghttp2_option_set_max_deflate_dynamic_table_size(opt, DEFLATE_TABLE_BYTES);
+	nghttp2_option_set_max_outbound_ack(opt, 2 * H2_QUEUE_MAX);
+	return nghttp2_session_server_new3(&h->session, cb, h, opt, &wiping) == 0;
+}
+
+static bool submit_settings(struct h2 *h)
+{
+	const nghttp2_settings_entry ours[] = {
+		{ NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, H2_STREAMS_MAX },
+		{ NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, HTTP_HEAD_MAX },
+		{ NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1 },
+	};
+
+	return nghttp2_submit_settings(h->session, 0, ours, countof(ours)) == 0;
+}
+
+struct h2 *h2_new(const struct h2_ops *ops, void *owner)
+{
+	struct h2 *h = calloc(1, sizeof(*h));
+	nghttp2_session_callbacks *cb = NULL;
+	nghttp2_option *opt = NULL;
+	bool ok;
+
+	if (!h)
+		return NULL;
+	h->ops = ops;
+	h->owner = owner;
+	/* A client that cancels all that it asked for does so H2_STREAMS_MAX times at once. */
+	h->resets = (struct bucket){ .burst = 2 * H2_STREAMS_MAX, .per_s = 20 };
+	h->noise = (struct bucket){ .burst = 500, .per_s = 50 };
+	ok = nghttp2_session_callbacks_new(&cb) == 0 && nghttp2_option_new(&opt) == 0 &&
+	     make_session(h, cb, opt) && submit_settings(h);
+	nghttp2_session_callbacks_del(cb);
+	nghttp2_option_del(opt);
+	if (ok)
+		return h;
+	h2_free(h);
+	return NULL;
+}
+
+void h2_free(struct h2 *h)
+{
+	if (!h)
+		return;
+	head_drop(h);
+	nghttp2_session_del(h->session);
+	free(h);
+}
+
+/* ---- in ---- */
+
+int h2_feed(struct h2 *h, struct slice in, uint64_t now_ms)
+{
+	ssize_t n;
+
+	h->now_ms = now_ms;
+	n = nghttp2_session_mem_recv(h->session, (const uint8_t *)in.ptr, in.len);
+	return n == (ssize_t)in.len ? 0 : n == NGHTTP2_ERR_NOMEM ? -ENOMEM : -EPROTO;
+}
+
+bool h2_in_head(const struct h2 *h)
+{
+	return h->head_state != HEAD_NONE;
+}
+
+bool h2_is_full(const struct h2 *h)
+{
+	return nghttp2_session_get_outbound_queue_size(h->session) > H2_QUEUE_MAX;
+}
+
+/* ---- out ---- */
+
+/* Of those that differ from answer to answer: in the table, they would push out what repeats. */
+static bool is_fresh(struct slice name)
+{
+	static const struct slice fresh[] = {
+		{ "Date", 4 },           { "ETag", 4 },
+		{ "Content-Range", 13 }, { "Docker-Content-Digest", 21 },
+		{ "Link", 4 },           { "WWW-Authenticate", 16 },
+	};
+
+	for (size_t i = 0; i < countof(fresh); i++)
+		if (slice_ieq(name, fresh[i]))
+			return true;
+	return false;
+}
+
+static nghttp2_nv nv_of(struct slice name, struct slice value)
+{
+	return (nghttp2_nv){
+		.name = (uint8_t *)(uintptr_t)name.ptr,
+		.value = (uint8_t *)(uintptr_t)value.ptr,
+		.namelen = name.len,
+		.valuelen = value.len,
+		.flags = is_fresh(name) ? NGHTTP2_NV_FLAG_NO_INDEX : NGHTTP2_NV_FLAG_NONE,
+	};
+}
+
+int h2_answer(struct h2 *h, int32_t id, int status, const struct field *fields, unsigned count,
+	      bool body)
+{
+	nghttp2_nv nv[ANSWER_FIELDS_MAX + 1];
+	nghttp2_data_provider source = { .read_callback = data_read };
+	char text[8];
+
+	assert(count <= ANSWER_FIELDS_MAX);
+	assert(status >= 200 && status <= 999);
+	snprintf(text, sizeof(text), "%d", status);
+	nv[0] = nv_of(SLICE(":status"), slice_of(text));
+	for (unsigned i = 0; i < count; i++)
+		nv[i + 1] = nv_of(fields[i].name, fields[i].value);
+	source.source.ptr = nghttp2_session_get_stream_user_data(h->session, id);
+	return nghttp2_submit_response(h->session, id, nv, count + 1, body ? &source : NULL) == 0
+		       ? 0
+		       : -ENOMEM;
+}
+
+void h2_resume(struct h2 *h, int32_t id)
+{
+	/* What is not deferred goes on anyway. */
+	(void)nghttp2_session_resume_data(h->session, id);
+}
+
+bool h2_is_blocked(const struct h2 *h, int32_t id)
+{
+	return nghttp2_session_get_stream_remote_window_size(h->session, id) <= 0 ||
+	       nghttp2_session_get_remote_window_size(h->session) <= 0;
+}
+
+void h2_reset(struct h2 *h, int32_t id, enum h2_code code)
+{
+	(void)nghttp2_submit_rst_stream(h->session, 0, id, code);
+}
+
+void h2_goaway(struct h2 *h, bool now)
+{
+	if (now)
+		(void)nghttp2_session_terminate_session(h->session, NGHTTP2_NO_ERROR);
+	else
+		(void)nghttp2_submit_goaway(h->session, 0,
+					    nghttp2_session_get_last_proc_stream_id(h->session),
+					    NGHTTP2_NO_ERROR, NULL, 0);
+}
+
+bool h2_is_over(const struct h2 *h)
+{
+	return h->rest.len == 0 && !nghttp2_session_want_read(h->session) &&
+	       !nghttp2_session_want_write(h->session);
+}
+
+const char *h2_calmed(const struct h2 *h)
+{
+	return h->calmed;
+}
+
+static void take_rest(struct h2 *h)
+{
+	size_t room = h->out_room - h->out_len;
+	struct slice now = slice_first(h->rest, room);
+
+	if (now.len)
+		memcpy(h->out + h->out_len, now.ptr, now.len);
+	h->out_len += now.len;
+	h->rest = slice_skip(h->rest, now.len);
+}
+
+int h2_make(struct h2 *h, char *out, size_t room)
+{
+	assert(room >= H2_ROOM_MIN && room <= INT_MAX);
+	h->out = out;
+	h->out_len = 0;
+	h->out_room = room;
+	for (;;) {
+		const uint8_t *mem;
+		ssize_t n;
+
+		take_rest(h);
+		if (room - h->out_len < H2_ROOM_MIN)
+			break;
+		h->data_made = false;
+		n = nghttp2_session_mem_send(h->session, &mem);
+		if (n < 0)
+			return n == NGHTTP2_ERR_NOMEM ? -ENOMEM : -EPROTO;
+		if (n == 0 && !h->data_made)
+			break;
+		h->rest = (struct slice){ (const char *)mem, (size_t)n };
+	}
+	return (int)h->out_len;
+}
