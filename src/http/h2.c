@@ -25,9 +25,9 @@ enum {
 	 * ends; what is more than HTTP_HEAD_MAX is answered by 431.
 	 */
 	HEAD_UNPACKED_MAX = 4 * HTTP_HEAD_MAX,
-	/* A head of 48 KB is three frames of 16 KB; nobody sends more, smaller ones. */
-	CONTINUATIONS_MAX = 8,
-	/* Repeated answers have the same five fields or so; a table for 4 KB would not help more. */
+	/* A head of 48 KB is three frames of 16 KB; nghttp2 itself gives up, wordless, at 9. */
+	CONTINUATIONS_MAX = 6,
+	/* Answers have the same five fields or so; a table for 4 KB would not help more. */
 	DEFLATE_TABLE_BYTES = 1024,
 	ANSWER_FIELDS_MAX = 32,
 	/*

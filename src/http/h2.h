@@ -12,7 +12,7 @@
  *  2. Body bytes are read straight into the caller's output and nowhere kept; a stream whose turn
  *     it is not, or that the peer gives no window, is not read.
  *  3. An answer counts as complete (END_STREAM) only when `body` said that it is.
- *  4. Streams take turns frame by frame; a client may order its own (RFC 9218, not RFC 7540's tree).
+ *  4. Streams take turns frame by frame; a client may order its own (RFC 9218, no tree of 7540).
  *  5. What a peer may have us hold: H2_STREAMS_MAX streams of under 1 KB here, one head of
  *     HTTP_HEAD_MAX, a table of 4 KB, H2_QUEUE_MAX frames that wait; no body of a request.
  *  6. What a peer may have us do for nothing is bounded by the second (buckets): then

@@ -44,7 +44,7 @@ struct msg {
 	int status;             /* responses */
 	uint8_t major;          /* HTTP/major.minor: 1, 2 */
 	uint8_t minor;
-	bool keep_alive;        /* may another message follow on this connection? */
+	bool keep_alive; /* may another message follow on this connection? */
 	bool expect_continue;
 	enum body_kind body;
 	uint64_t body_bytes; /* BODY_LENGTH */

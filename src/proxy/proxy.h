@@ -90,7 +90,7 @@ struct proxy {
 	struct list clients; /* struct client.node */
 	unsigned clients_count;
 	unsigned clients_max;
-	struct list xfers; /* struct xfer.node */
+	struct list xfers;        /* struct xfer.node */
 	struct list upconns_idle; /* most recently used first */
 	unsigned upconns_idle_count;
 	struct list upconns_closing;
