@@ -58,9 +58,10 @@ struct conf_server {
 	struct conf_addrs http;
 	struct conf_addrs plain;
 	struct conf_addrs admin;
-	struct conf_names hosts;  /* names at which every mirror is reachable */
-	uint64_t workers;         /* 0: auto */
-	const char *user;         /* NULL: keep */
+	struct conf_names hosts; /* names at which every mirror is reachable */
+	uint64_t workers;        /* 0: auto */
+	const char *user;        /* NULL: keep */
+	bool http2;
 	const char *hsts;         /* value of Strict-Transport-Security, or NULL */
 	const char *acme_webroot; /* folder, or NULL */
 	const char *access_log;   /* as written; a path when access is ACCESS_FILE */

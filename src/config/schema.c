@@ -46,6 +46,8 @@ const struct schema_key schema_keys[] = {
 	  .help = "threads that serve; auto is one per core that the process may use" },
 	{ SERVER(user), .key = "user", .type = VALUE_USER, .check = files_check_user,
 	  .help = "user to become after the addresses are bound; absent: no change" },
+	{ SERVER(http2), .key = "http2", .type = VALUE_BOOL, .by_default = "no", .reloadable = true,
+	  .help = "HTTP/2 for clients that choose it (https) or begin with it (plain)" },
 	{ SERVER(hsts), .key = "hsts", .type = VALUE_HSTS, .reloadable = true,
 	  .help = "the Strict-Transport-Security header; absent: none" },
 	{ SERVER(acme_webroot), .key = "acme_webroot", .type = VALUE_PATH, .reloadable = true,

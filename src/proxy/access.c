@@ -189,8 +189,8 @@ static void put_combined(struct buf *b, const struct access_line *line)
 	put_or_dash(b, line->method, NAME_MAX_BYTES);
 	put_text(b, " ");
 	put_or_dash(b, line->target, TARGET_MAX);
-	fits = buf_printf(b, " HTTP/1.%u\" %d %ju \"-\" \"", line->minor, line->status,
-			  (uintmax_t)line->bytes);
+	fits = buf_printf(b, " HTTP/%u.%u\" %d %ju \"-\" \"", line->major, line->minor,
+			  line->status, (uintmax_t)line->bytes);
 	put_or_dash(b, line->user_agent, AGENT_MAX);
 	fits = fits && buf_printf(b, "\" cache=%s ms=%ju end=%s tls=%s host=\"", line->cache,
 				  (uintmax_t)line->ms, line->end, line->tls);

@@ -33,8 +33,8 @@ struct access_line {
 	struct slice host;
 	struct slice mirror;
 	struct slice method;
-	struct slice target; /* path and query */
-	unsigned minor;      /* HTTP/1.minor */
+	struct slice target;   /* path and query */
+	unsigned major, minor; /* of HTTP */
 	int status;
 	uint64_t bytes; /* of the body */
 	uint64_t ms;

@@ -238,6 +238,11 @@ int body_read(struct body *b, char *dst, size_t cap)
 	return got;
 }
 
+bool body_is_over(struct body *b)
+{
+	return !body_settle(b);
+}
+
 bool body_file(struct body *b, int *fd, uint64_t *off, size_t *len)
 {
 	struct blob_view v;

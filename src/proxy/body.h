@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * The body of one answer: pieces of memory and ranges of one blob, in order, read by whoever sends
- * it (HTTP/1.1 now, HTTP/2 later).  Hides whether the blob is complete, still being filled, or on a
+ * it.  Hides whether the blob is complete, still being filled, or on a
  * disk that has to be waited for; and a disk that fails: then upstream gives the rest (bypass.h).
  */
 #pragma once
@@ -46,6 +46,8 @@ void body_set(struct body *b, struct segment *segments, unsigned count, struct b
 void body_set_rest(struct body *b, const struct bypass_opts *rest);
 /* > 0: bytes copied to <dst>; else enum body_wait. */
 int body_read(struct body *b, char *dst, size_t cap) must_check;
+/* Is nothing left?  (Of a blob of unknown size, body_read() tells.) */
+bool body_is_over(struct body *b);
 /* The file range that body_read() would read next, for a stream that takes files; false: none. */
 bool body_file(struct body *b, int *fd, uint64_t *off, size_t *len);
 /* That many bytes of it were sent. */

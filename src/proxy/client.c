@@ -34,6 +34,8 @@ void client_accept(struct proxy *p, int fd, const struct addr *peer, enum listen
 	c->proxy = p;
 	c->kind = kind;
 	list_init(&c->node);
+	list_init(&c->calls);
+	list_init(&c->calls_new);
 	list_push(&p->clients, &c->node);
 	p->clients_count++;
 	if (kind != LISTEN_ADMIN)
@@ -51,7 +53,7 @@ static void client_free(struct client *c)
 {
 	struct proxy *p = c->proxy;
 
-	assert(!c->xfer);
+	assert(!c->xfer && !c->h2 && c->calls_count == 0);
 	loop_timer_clear(p->loop, &c->timer);
 	loop_unwake(p->loop, &c->task);
 	if (c->in.mem)
@@ -70,9 +72,11 @@ enum client_step client_kill(struct client *c, bool graceful, const char *why)
 	if (c->xfer && !c->end)
 		c->end = why;
 	c->keep = false;
+	if (c->h2)
+		client_h2_end(c, graceful, why);
 	if (c->stream.state != STREAM_CLOSED && c->stream.state != STREAM_CLOSING)
 		stream_close(&c->stream, graceful);
-	c->state = c->xfer ? CLIENT_FINISH : CLIENT_CLOSING;
+	c->state = c->xfer || c->calls_count ? CLIENT_FINISH : CLIENT_CLOSING;
 	return STEP_MORE;
 }
 
@@ -80,10 +84,12 @@ static void client_timeout(struct timer *t)
 {
 	struct client *c = container_of(t, struct client, timer);
 
+	bool idle = c->state == CLIENT_IDLE || (c->h2 && c->wait == CLIENT_WAITS_IDLE);
+
 	if (c->state == CLIENT_CLOSING || c->state == CLIENT_FINISH)
 		return;
 	/* A head that does not come to its end is told so; silence between requests just ends. */
-	(void)client_kill(c, c->state == CLIENT_IDLE, "client_timeout");
+	(void)client_kill(c, idle, "client_timeout");
 	loop_wake(c->proxy->loop, &c->task);
 }
 
@@ -97,7 +103,7 @@ static enum client_step client_opening(struct client *c)
 		return STEP_WAIT;
 	c->state = CLIENT_IDLE;
 	client_arm(c, c->proxy->config->server.header_timeout_ms);
-	return STEP_MORE;
+	return c->stream.h2 ? client_h2_begin(c) : STEP_MORE;
 }
 
 static void client_run(struct task *task)
@@ -112,7 +118,8 @@ static void client_run(struct task *task)
 		case CLIENT_HEAD: s = client_h1_read(c); break;
 		case CLIENT_XFER: s = client_h1_xfer(c); break;
 		case CLIENT_SEND: s = client_h1_send(c); break;
-		case CLIENT_FINISH: s = client_h1_finish(c); break;
+		case CLIENT_H2: s = client_h2_run(c); break;
+		case CLIENT_FINISH: s = c->xfer ? client_h1_finish(c) : client_h2_finish(c); break;
 		case CLIENT_CLOSING:
 			if (stream_is_closed(&c->stream))
 				client_free(c);
@@ -126,10 +133,10 @@ void clients_drain(struct proxy *p)
 	list_for_each_safe(it, &p->clients) {
 		struct client *c = container_of(it, struct client, node);
 
-		if (c->state == CLIENT_IDLE) {
+		if (c->state == CLIENT_IDLE)
 			(void)client_kill(c, true, NULL);
+		if (c->state == CLIENT_CLOSING || c->state == CLIENT_H2)
 			loop_wake(p->loop, &c->task);
-		}
 	}
 }
 

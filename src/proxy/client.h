@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * One client connection that speaks HTTP/1.1: reads a request, runs an xfer, writes its answer, and
- * again.  One request at a time; pipelined ones wait in the buffer.
+ * One client connection.  By HTTP/1.1: reads a request, runs an xfer, writes its answer, and again;
+ * one request at a time, pipelined ones wait in the buffer.  By HTTP/2: a codec (http/h2.h) and a
+ * call (call.h) for each request.
  *
  * Invariants
- *  1. A connection that waits for a request holds no buffer and no xfer.
+ *  1. A connection that waits for a request holds no buffer and no xfer (by HTTP/2, a codec).
  *  2. Every state that waits for the client has a limit in time; what waits for upstream is limited
  *     there.
  *  3. An answer whose body cannot be finished ends by FIN without close_notify, never as if
@@ -21,8 +22,17 @@ enum client_state {
 	CLIENT_HEAD,    /* a part of a head is there */
 	CLIENT_XFER,    /* the answer is being found */
 	CLIENT_SEND,    /* the answer is being sent */
-	CLIENT_FINISH,  /* the xfer gives back what it has */
+	CLIENT_H2,      /* HTTP/2: any of these, for each call */
+	CLIENT_FINISH,  /* the xfer, or calls, give back what they have */
 	CLIENT_CLOSING,
+};
+
+/* HTTP/2: whom the connection as a whole waits for; the client's timer is of it. */
+enum client_waits {
+	CLIENT_WAITS_NONE, /* upstream, the disk, or the calls' own timers */
+	CLIENT_WAITS_IDLE, /* no call */
+	CLIENT_WAITS_HEAD, /* a part of a head is there */
+	CLIENT_WAITS_ROOM, /* it takes no bytes */
 };
 
 struct client {
@@ -39,8 +49,19 @@ struct client {
 	bool keep;         /* another request may follow */
 	bool chunked;
 	bool body_done;
+	bool served;     /* a request came */
 	bool logged;     /* the xfer being finished */
 	const char *end; /* for the access log: why the answer ended early; NULL: ok */
+
+	/* HTTP/2. */
+	struct h2 *h2;
+	struct list calls;
+	struct list calls_new; /* not run yet */
+	unsigned calls_count;  /* on both */
+	enum client_waits wait;
+	bool away;        /* GOAWAY was said */
+	bool broken;      /* an answer cannot be finished: the connection has to be cut */
+	uint64_t sent_ms; /* when it last took bytes */
 };
 
 /* Takes fd. */

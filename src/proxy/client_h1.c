@@ -41,8 +41,36 @@ static bool client_get_xfer(struct client *c)
 {
 	c->xfer = pool_get(&c->proxy->xfer_pool);
 	c->end = NULL;
+	c->served = true;
 	c->head_made = c->chunked = c->body_done = false;
 	return c->xfer != NULL;
+}
+
+/*
+ * A balancer may speak HTTP/2 to the plain listener without asking.  True: *s is the next step; or
+ * it is still to be seen.
+ */
+static bool client_is_h2(struct client *c, enum client_step *s)
+{
+	struct slice in = buf_data(&c->in);
+	size_t n = in.len < client_h2_preface.len ? in.len : client_h2_preface.len;
+	int err;
+
+	if (c->kind != LISTEN_PLAIN || c->served || !c->proxy->config->server.http2 || n == 0 ||
+	    !slice_eq(slice_first(in, n), slice_first(client_h2_preface, n)))
+		return false;
+	*s = STEP_WAIT;
+	if (n < client_h2_preface.len)
+		return true;
+	*s = client_h2_begin(c);
+	if (!c->h2)
+		return true;
+	err = client_h2_take(c, in);
+	buf_take(&c->in, in.len);
+	client_return_buf(c);
+	if (err)
+		*s = client_kill(c, true, NULL);
+	return true;
 }
 
 static enum client_step client_refuse(struct client *c, const struct h1_error *e)
@@ -82,12 +110,18 @@ enum client_step client_h1_read(struct client *c)
 	int n;
 
 	for (;;) {
+		enum client_step s;
+		bool h2;
+
 		if (!client_borrow_buf(c))
 			return client_kill(c, true, NULL);
-		switch (buf_len(&c->in) ? h1_parse_request(buf_data(&c->in), &m, &used, &e)
-					: H1_MORE) {
+		h2 = client_is_h2(c, &s);
+		if (h2 && s == STEP_MORE)
+			return s;
+		switch (buf_len(&c->in) && !h2 ? h1_parse_request(buf_data(&c->in), &m, &used, &e)
+					       : H1_MORE) {
 		case H1_DONE: {
-			enum client_step s = client_request(c, &m);
+			s = client_request(c, &m);
 
 			/* The block goes back to a pool: no credentials in it. */
 			if (msg_field(&m, "Authorization").ptr)

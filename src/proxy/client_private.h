@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * What the parts of a client call of each other: client.c (its connection), client_h1.c (HTTP/1.1
- * on it).
+ * What the parts of a client call of each other: client.c (its connection), client_h1.c and
+ * client_h2.c (HTTP on it).
  */
 #pragma once
 
@@ -24,3 +24,13 @@ enum client_step client_h1_read(struct client *c);   /* IDLE, HEAD */
 enum client_step client_h1_xfer(struct client *c);   /* XFER */
 enum client_step client_h1_send(struct client *c);   /* SEND */
 enum client_step client_h1_finish(struct client *c); /* FINISH */
+
+/* client_h2.c.  What such a connection begins with. */
+extern const struct slice client_h2_preface;
+enum client_step client_h2_begin(struct client *c);
+/* Bytes that were received already; 0, or negative: of no use any more. */
+int client_h2_take(struct client *c, struct slice in) must_check;
+enum client_step client_h2_run(struct client *c);    /* H2 */
+enum client_step client_h2_finish(struct client *c); /* FINISH */
+/* The codec goes, and the calls by themselves. */
+void client_h2_end(struct client *c, bool graceful, const char *why);

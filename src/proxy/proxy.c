@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "proxy/call.h"
 #include "proxy/client.h"
 #include "proxy/gate.h"
 #include "proxy/pull.h"
@@ -38,9 +39,11 @@ static void proxy_pools(struct proxy *p)
 
 	pool_init(&p->client_pool, "client", sizeof(struct client), clients, KEPT_SMALL);
 	pool_init(&p->xfer_pool, "xfer", sizeof(struct xfer), clients, KEPT_SMALL);
+	/* Requests by HTTP/2: as many as by HTTP/1.1, whoever has them; one more is refused. */
+	pool_init(&p->call_pool, "call", sizeof(struct call), clients, KEPT_SMALL);
 	pool_init(&p->upconn_pool, "upconn", sizeof(struct upconn), UPCONNS_MAX, KEPT_LARGE);
 	pool_init(&p->head_pool, "head", HEAD_BUF_BYTES, clients + UPCONNS_MAX, KEPT_LARGE);
-	pool_init(&p->cold_pool, "cold", IO_CHUNK, clients, KEPT_LARGE);
+	pool_init(&p->cold_pool, "cold", IO_CHUNK, 2 * clients, KEPT_LARGE);
 }
 
 static int proxy_listeners(struct proxy *p, const struct proxy_listen *listen, unsigned count)
@@ -252,6 +255,7 @@ void proxy_fini(struct proxy *p)
 	free(p->listeners);
 	pool_fini(&p->client_pool);
 	pool_fini(&p->xfer_pool);
+	pool_fini(&p->call_pool);
 	pool_fini(&p->upconn_pool);
 	pool_fini(&p->head_pool);
 	pool_fini(&p->cold_pool);

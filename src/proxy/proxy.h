@@ -105,6 +105,7 @@ struct proxy {
 
 	struct pool client_pool;
 	struct pool xfer_pool;
+	struct pool call_pool;
 	struct pool upconn_pool;
 	struct pool head_pool; /* request and response heads being read: HEAD_BUF_BYTES */
 	struct pool cold_pool; /* reads that had to wait for the disk: IO_CHUNK */

@@ -66,6 +66,7 @@ void reply_log(struct xfer *x, const struct stream *s, const char *end)
 		.mirror = x->mirror ? x->mirror->name : SLICE_NONE,
 		.method = x->method_text,
 		.target = x->target,
+		.major = x->major,
 		.minor = x->minor,
 		.status = x->state == XFER_ANSWER ? x->status : 499,
 		.bytes = x->body.total,

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * What every version of HTTP does with an xfer's answer: which fields its head has, whether a body
- * follows, what is counted and logged.  The bytes are client_h1.c's; the body is read
- * by body_read(), so whoever sends it decides when and how much.
+ * follows, what is counted and logged.  The bytes are made by client_h1.c and call.c; both read the
+ * body by body_read(), so whoever sends decides when and how much.
  */
 #pragma once
 

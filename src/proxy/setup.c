@@ -16,7 +16,7 @@ static bool load_certificates(struct setup *s, char *why, size_t why_len)
 		certs[i] = (struct tls_cert_opts){ c->certs[i].name, c->certs[i].chain,
 						   c->certs[i].key };
 	if (certs)
-		s->tls = tls_server_new(certs, c->certs_count, false, why, why_len);
+		s->tls = tls_server_new(certs, c->certs_count, c->server.http2, why, why_len);
 	free(certs);
 	return s->tls != NULL;
 }

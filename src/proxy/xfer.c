@@ -47,6 +47,7 @@ void xfer_start(struct xfer *x, struct proxy *p, struct task *owner, const struc
 	x->kind = r->kind;
 	x->sni = r->sni;
 	x->method = m->method;
+	x->major = m->major;
 	x->minor = m->minor;
 	x->method_text = keep(x, m->method_text);
 	x->target = keep(x, m->target);
@@ -70,6 +71,7 @@ void xfer_start_error(struct xfer *x, struct proxy *p, struct task *owner, enum 
 {
 	xfer_init(x, p, owner);
 	x->kind = kind;
+	x->major = 1;
 	x->method = METHOD_GET;
 	x->close = true;
 	answer_error(x, status, "UNSUPPORTED", slice_of(why));

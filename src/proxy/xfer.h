@@ -60,10 +60,10 @@ struct xfer {
 	struct slice if_none_match;
 	struct slice if_range;
 	struct slice user_agent;
-	char *authorization;  /* malloc'ed and wiped; NULL once it is known to be of no use */
-	bool forwarded_https; /* a balancer says that it has ended TLS */
-	unsigned minor;
-	const char *sni; /* NULL: no TLS, or none sent */
+	char *authorization;   /* malloc'ed and wiped; NULL once it is known to be of no use */
+	bool forwarded_https;  /* a balancer says that it has ended TLS */
+	unsigned major, minor; /* of HTTP */
+	const char *sni;       /* NULL: no TLS, or none sent */
 
 	struct oci_path path;
 	struct route route;

@@ -48,6 +48,7 @@ static struct access_line line_of(struct slice agent)
 		.mirror = SLICE("docker.io"),
 		.method = SLICE("GET"),
 		.target = SLICE("/v2/x/manifests/\"y"),
+		.major = 1,
 		.minor = 1,
 		.status = 200,
 		.bytes = 7,

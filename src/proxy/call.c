@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "proxy/call.h"
+
+#include <errno.h>
+
+#include "base/err.h"
+#include "proxy/client_private.h"
+#include "proxy/reply.h"
+
+static void call_woken(struct task *task);
+static void call_timeout(struct timer *t);
+
+static void call_arm(struct call *k)
+{
+	struct proxy *p = k->client->proxy;
+
+	loop_timer_set(p->loop, &k->timer, proxy_now(p) + p->config->server.send_timeout_ms);
+}
+
+/* ---- beginning ---- */
+
+static struct call *call_new(struct client *c, int32_t id)
+{
+	struct call *k = pool_get(&c->proxy->call_pool);
+
+	if (!k)
+		return NULL;
+	k->client = c;
+	k->id = id;
+	k->state = CALL_XFER;
+	k->body_done = k->logged = false;
+	k->end = NULL;
+	list_init(&k->node);
+	list_push(&c->calls_new, &k->node);
+	c->calls_count++;
+	task_init(&k->task, call_woken);
+	timer_init(&k->timer, call_timeout);
+	return k;
+}
+
+static void *call_request(void *owner, int32_t id, const struct msg *m)
+{
+	struct client *c = owner;
+	struct call *k = call_new(c, id);
+	struct xfer_request r = { .msg = m,
+				  .kind = c->kind,
+				  .sni = c->kind == LISTEN_HTTPS ? c->stream.sni : NULL };
+
+	if (k)
+		xfer_start(&k->xfer, c->proxy, &k->task, &r);
+	return k;
+}
+
+static void *call_refuse(void *owner, int32_t id, const struct h1_error *e)
+{
+	struct client *c = owner;
+	struct call *k = call_new(c, id);
+
+	stat_inc(&c->proxy->stats, STAT_REQUESTS_BAD);
+	if (!k)
+		return NULL;
+	xfer_start_error(&k->xfer, c->proxy, &k->task, c->kind, e->status, e->why);
+	k->xfer.major = 2;
+	return k;
+}
+
+/* ---- the answer ---- */
+
+static void call_answer(struct call *k)
+{
+	struct field fields[countof(((struct reply_head *)0)->fields)];
+	struct client *c = k->client;
+	struct reply_head head;
+	bool body = reply_has_body(&k->xfer);
+
+	reply_count(&k->xfer);
+	reply_head(&k->xfer, &head);
+	for (unsigned i = 0; i < head.count; i++)
+		fields[i] = (struct field){ slice_of(head.fields[i].name),
+					    slice_of(head.fields[i].value) };
+	k->state = CALL_SEND;
+	k->body_done = !body;
+	call_arm(k);
+	if (h2_answer(c->h2, k->id, k->xfer.status, fields, head.count, body) < 0)
+		c->broken = true;
+}
+
+static int call_body(void *stream, char *dst, size_t cap, bool *end)
+{
+	struct call *k = stream;
+	struct body *b = &k->xfer.body;
+	int n;
+
+	if (k->state != CALL_SEND) /* the connection ends */
+		return H2_WAIT;
+	n = body_read(b, dst, cap);
+	if (n > 0 || n == BODY_END) {
+		*end = k->body_done = n == BODY_END || body_is_over(b);
+		call_arm(k);
+		return n > 0 ? n : 0;
+	}
+	/* Upstream or the disk is waited for, not the client. */
+	loop_timer_clear(k->client->proxy->loop, &k->timer);
+	if (n == BODY_WAIT)
+		return H2_WAIT;
+	k->end = b->err ? "cache_error" : "fill_failed";
+	k->client->broken = true;
+	return H2_BROKEN;
+}
+
+static void call_timeout(struct timer *t)
+{
+	struct call *k = container_of(t, struct call, timer);
+	struct client *c = k->client;
+	uint64_t since_ms = proxy_now(c->proxy) - c->sent_ms;
+
+	if (k->state != CALL_SEND)
+		return;
+	if (!h2_is_blocked(c->h2, k->id) && since_ms < c->proxy->config->server.send_timeout_ms) {
+		call_arm(k);
+		return;
+	}
+	k->end = "client_timeout";
+	h2_reset(c->h2, k->id, H2_CANCEL);
+	loop_wake(c->proxy->loop, &c->task);
+}
+
+/* ---- end ---- */
+
+void call_cut(struct call *k, const char *why)
+{
+	struct proxy *p = k->client->proxy;
+
+	if (k->state == CALL_OVER)
+		return;
+	if (!k->end && !(k->state == CALL_SEND && k->body_done))
+		k->end = why;
+	k->state = CALL_OVER;
+	loop_timer_clear(p->loop, &k->timer);
+	loop_wake(p->loop, &k->task);
+}
+
+static void call_ended(void *stream)
+{
+	call_cut(stream, "client_gone");
+}
+
+const struct h2_ops call_ops = {
+	.request = call_request,
+	.refuse = call_refuse,
+	.body = call_body,
+	.ended = call_ended,
+};
+
+static void call_finish(struct call *k)
+{
+	struct client *c = k->client;
+
+	if (!k->logged)
+		reply_log(&k->xfer, &c->stream,
+			  k->end          ? k->end
+			  : c->stream.err ? "client_gone"
+					  : NULL);
+	k->logged = true;
+	if (!xfer_close(&k->xfer))
+		return;
+	loop_timer_clear(c->proxy->loop, &k->timer);
+	loop_unwake(c->proxy->loop, &k->task);
+	list_remove(&k->node);
+	c->calls_count--;
+	pool_put(&c->proxy->call_pool, k);
+}
+
+void call_run(struct call *k)
+{
+	switch (k->state) {
+	case CALL_XFER:
+		if (xfer_run(&k->xfer))
+			call_answer(k);
+		break;
+	case CALL_SEND:
+		/* Its body may have more; from here on the client is waited for. */
+		if (!timer_armed(&k->timer))
+			call_arm(k);
+		h2_resume(k->client->h2, k->id);
+		break;
+	case CALL_OVER: call_finish(k); break;
+	}
+}
+
+static void call_woken(struct task *task)
+{
+	struct call *k = container_of(task, struct call, task);
+	struct client *c = k->client;
+
+	call_run(k);
+	loop_wake(c->proxy->loop, &c->task);
+}
