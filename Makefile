@@ -3,6 +3,7 @@
 # make test       all tests; the last line is 'N passed, N failed'
 # make check      tidy, layout and unit tests (seconds; before every commit)
 # make fuzz       build the fuzzers (clang)             make fuzz-smoke   each for some seconds
+# make bench      beside nginx, h2o, Varnish, docker-registry, in one run; BENCH_ARGS="--only blob"
 # make bench-loss parallel ranges and BBR on a line with loss, in a kernel of its own (minutes)
 # make analyze    clang-tidy and gcc -fanalyzer         make cdb          compile_commands.json
 # make format     clang-format over src and tests       make format-check
@@ -39,6 +40,8 @@ RUN_PKGS   := openssl ca-certificates
 FUZZ_PKGS  := clang libclang-rt-14-dev|libclang-rt-19-dev
 # Kernels to boot for tests on networks with loss: see tests/kernel/run.
 KERNEL_PKGS := $(if $(filter x86_64,$(MACHINE)),user-mode-linux) iproute2 busybox-static curl python3
+BENCH_PKGS := python3 openssl libssl-dev nginx h2o varnish hitch haproxy docker-registry skopeo wrk \
+              nghttp2-client
 LINT_PKGS  := clang-tidy clang-format
 
 # The user's CFLAGS come last and win; what the code needs to compile does not live in CFLAGS.
@@ -129,11 +132,13 @@ apt-fuzz: | apt-build
 	$(apt) $(foreach p,$(FUZZ_PKGS),'$(p)')
 apt-kernel: | apt-build
 	$(apt) $(KERNEL_PKGS)
+apt-bench: | apt-build
+	$(apt) --quiet-services $(foreach p,$(BENCH_PKGS),'$(p)')
 apt-lint: | apt-build
 	$(apt) $(LINT_PKGS)
 deps: | apt-build
 	$(apt) --quiet-services $(foreach p,$(TEST_PKGS) $(DEMO_PKGS) $(RUN_PKGS) $(FUZZ_PKGS) \
-	$(LINT_PKGS) $(KERNEL_PKGS),'$(p)')
+	$(LINT_PKGS) $(KERNEL_PKGS) $(BENCH_PKGS),'$(p)')
 
 RUN_TESTS = BUILD=$(BUILD) SAN=$(SAN) SLUICE=$(CURDIR)/$(BUILD)/sluice $(PYTHON) tests/run
 
@@ -151,6 +156,9 @@ format: | apt-lint
 
 format-check: | apt-lint
 	$(Q)clang-format --dry-run -Werror $(TEXT)
+
+bench: all | apt-bench
+	$(Q)SLUICE=$(CURDIR)/$(BUILD)/sluice bench/run $(BENCH_ARGS)
 
 bench-loss: all | apt-kernel
 	$(Q)SLUICE=$(CURDIR)/$(BUILD)/sluice bench/loss $(BENCH_ARGS)
@@ -206,7 +214,7 @@ help:
 	@sed -n '/^#/!q;s/^# \{0,1\}//p' Makefile
 
 FORCE:
-.PHONY: all check test tidy format format-check demo run fuzz fuzz-smoke fuzzers analyze cdb install \
+.PHONY: bench apt-bench all check test tidy format format-check demo run fuzz fuzz-smoke fuzzers analyze cdb install \
         test-debian13 clean distclean help deps apt-build apt-check apt-test apt-demo apt-run \
         apt-fuzz apt-kernel apt-lint bench-loss FORCE
 .SECONDARY:

@@ -1,0 +1,8 @@
+"""What bench/run is made of: files, servers, load, report.  It uses the test rig for processes, for
+certificates and for Sluice's INI."""
+import pathlib
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests/e2e"))
+sys.dont_write_bytecode = True

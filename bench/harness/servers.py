@@ -1,0 +1,228 @@
+"""The servers that are compared, each in a folder of its own, on one core, with what they cost."""
+import os
+import pathlib
+import pwd
+import shutil
+import ssl
+import http.client
+
+from rig import mirror
+from rig.proc import Process, free_ports, wait_for
+
+PEERS = pathlib.Path(__file__).resolve().parents[1] / "peers"
+NAME = "mirror.test"
+TICK = os.sysconf("SC_CLK_TCK")
+
+
+def tree(pid):
+    """The process and all that it started."""
+    parent = {}
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                stat = pathlib.Path(f"/proc/{entry}/stat").read_text()
+            except OSError:
+                continue
+            parent[int(entry)] = int(stat.rpartition(")")[2].split()[1])
+    found, todo = set(), [pid]
+    while todo:
+        p = todo.pop()
+        found.add(p)
+        todo += [c for c, q in parent.items() if q == p and c not in found]
+    return found
+
+
+def cpu_of(pid):
+    """Seconds of all threads, the kernel's workers for io_uring among them, and of ended children."""
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, fields[11:15])) / TICK
+
+
+class Server:
+    """name: in tables; talks: which of plain, tls, rsa, h2 it speaks; serves: files or a cache."""
+    name, talks = "", ("plain", "tls")
+
+    def __init__(self, world, label=None):
+        self.world = world
+        self.label = label or self.name
+        self.dir = world.dir / self.label
+        self.dir.mkdir(parents=True, exist_ok=True)
+        self.plain, self.tls, self.rsa, self.admin = free_ports(4)
+        self.processes = []
+
+    def fill_in(self, template, **more):
+        """A peer's configuration with what depends on this run in it."""
+        w = self.world
+        text = (PEERS / template).read_text()
+        values = {"DIR": self.dir, "PLAIN": self.plain, "TLS": self.tls, "RSA": self.rsa,
+                  "CHAIN": w.chain, "KEY": w.key, "RSA_CHAIN": w.rsa_chain, "RSA_KEY": w.rsa_key,
+                  "CA": w.ca.pem, "FILES": w.files.root, "USER": pwd.getpwuid(os.getuid())[0],
+                  **w.origin_ports(), **more}
+        for key, value in values.items():
+            text = text.replace(f"@{key}@", str(value))
+        file = self.dir / template
+        file.write_text(text)
+        return file
+
+    def run(self, *argv, env=None, cpu=None):
+        p = Process(["taskset", "-c", self.world.server_cpu if cpu is None else cpu, *argv],
+                    self.dir / f"{len(self.processes)}.log", env=env)
+        self.processes.append(p)
+        return p
+
+    def start(self):
+        self.launch()
+        wait_for(self.answers, 30, self.trouble)
+        return self
+
+    def answers(self):
+        for p in self.processes:
+            p.check()
+        try:
+            return self.get("/v2/")[0] > 0
+        except OSError:
+            return False
+
+    def trouble(self):
+        return "\n".join(p.tail() for p in self.processes)
+
+    def get(self, path):
+        """(status, body) over the first protocol that it talks."""
+        if "plain" in self.talks:
+            c = http.client.HTTPConnection("127.0.0.1", self.plain, timeout=60)
+        else:
+            c = http.client.HTTPSConnection("127.0.0.1", self.tls, timeout=60,
+                                            context=ssl._create_unverified_context())
+        try:
+            c.request("GET", path, headers={"Host": NAME})
+            r = c.getresponse()
+            return r.status, r.read()
+        finally:
+            c.close()
+
+    def stop(self):
+        for p in self.processes:
+            try:
+                p.stop(10)
+            except Exception:           # it was killed after the bound
+                pass
+        self.processes = []
+
+    def restart_empty(self):
+        self.stop()
+        shutil.rmtree(self.dir)
+        self.dir.mkdir()
+        self.start()
+
+    def pids(self):
+        return set().union(*(tree(p.pid) for p in self.processes))
+
+    def cpu(self):
+        return sum(cpu_of(p) for p in self.pids())
+
+    def rss(self):
+        """Bytes."""
+        total = 0
+        for p in self.pids():
+            for line in pathlib.Path(f"/proc/{p}/status").read_text().splitlines():
+                if line.startswith("VmRSS:"):
+                    total += int(line.split()[1]) * 1024
+        return total
+
+    def port(self, how):
+        return {"plain": self.plain, "rsa": self.rsa}.get(how, self.tls)
+
+
+class Sluice(Server):
+    name, talks = "sluice", ("plain", "tls", "rsa", "h2")
+
+    def launch(self):
+        w = self.world
+        config = {
+            "server": {"https": f"127.0.0.1:{self.tls}", "plain": f"127.0.0.1:{self.plain}",
+                       "admin": f"127.0.0.1:{self.admin}", "host": "paths.test", "workers": 1,
+                       "access_log": "off", "conns_max": 20000, "idle_timeout": "600s"},
+            "certificate bench": {"chain": self.chain(), "key": self.key()},
+            "cache": {"path": self.dir / "cache", "size": "20G", "free": "1M",
+                      "scrub": "0s"},
+            "mirror bench.test": {"host": f"{NAME} localhost", "ca": w.ca.pem, "private": "yes",
+                                  "upstream": f"https://localhost:{w.origin.tls}"},
+        }
+        file = self.dir / "sluice.ini"
+        file.write_text(mirror.ini(config))
+        self.rsa = self.tls
+        self.run(mirror.BINARY, "serve", "-c", file)
+
+    def chain(self):
+        return self.world.rsa_chain if self.label.endswith("rsa") else self.world.chain
+
+    def key(self):
+        return self.world.rsa_key if self.label.endswith("rsa") else self.world.key
+
+    def engine(self):
+        lines = [x for x in self.trouble().splitlines() if "engine" in x or "record" in x]
+        return lines[0] if lines else "its log does not say"
+
+
+class Nginx(Server):
+    name, talks = "nginx", ("plain", "tls", "rsa", "h2")
+
+    def launch(self):
+        self.run("nginx", "-c", self.fill_in("nginx.conf"), "-e", self.dir / "error.log")
+
+
+class Origin(Nginx):
+    """The registry behind all caches: nginx, on the load's core."""
+    name = "origin"
+
+    def run(self, *argv, **kw):
+        return super().run(*argv, cpu=self.world.load_cpu)
+
+
+class NginxCache(Server):
+    name = "nginx proxy_cache"
+
+    def launch(self):
+        self.run("nginx", "-c", self.fill_in("nginx-cache.conf"), "-e", self.dir / "error.log")
+
+
+class H2o(Server):
+    name, talks = "h2o", ("plain", "tls", "h2")
+
+    def launch(self):
+        self.run("h2o", "-c", self.fill_in("h2o.conf"))
+
+
+class Varnish(Server):
+    name, talks = "varnish+hitch", ("plain", "tls")
+
+    def launch(self):
+        w = self.world
+        pem = self.dir / "bench.pem"
+        pem.write_text(w.key.read_text() + w.chain.read_text())
+        self.run("varnishd", "-F", "-j", "none", "-n", self.dir / "work", "-a", f"127.0.0.1:{self.plain}",
+                 "-f", self.fill_in("varnish.vcl"), "-s", "malloc,1G", "-p", "timeout_idle=600",
+                 "-p", "thread_pools=1")
+        self.run("hitch", f"--config={self.fill_in('hitch.conf', PEM=pem)}")
+
+
+class Registry(Server):
+    name, talks = "docker-registry", ("tls",)
+
+    def launch(self):
+        self.run("docker-registry", "serve", self.fill_in("registry.yml"),
+                 env={"SSL_CERT_FILE": str(self.world.ca.pem), "GOMAXPROCS": "1",
+                      "OTEL_TRACES_EXPORTER": "none"})
+
+
+class Haproxy(Server):
+    name, talks = "haproxy", ("pass",)
+
+    def launch(self):
+        self.run("haproxy", "-db", "-f", self.fill_in("haproxy.cfg"))
+
+    def answers(self):
+        return True
+
+
+KINDS = {k.name: k for k in (Sluice, Nginx, H2o, Varnish, Registry, NginxCache, Haproxy)}
