@@ -75,16 +75,21 @@ ifeq ($(MAKELEVEL),0)
 MAKEFLAGS += -j$(JOBS)
 endif
 
-all: $(if $(filter release,$(BUILD:build/%=%)),build/sluice,$(BUILD)/sluice)
+MAINS := src/main.c src/tune/tune.c
+PROGRAMS := sluice sluice-tune
 
-build/sluice: build/release/sluice
+all: $(PROGRAMS:%=$(if $(filter release,$(BUILD:build/%=%)),build/%,$(BUILD)/%))
+
+$(PROGRAMS:%=build/%): build/%: build/release/%
 	$(Q)ln -f $< $@
 
 $(BUILD)/sluice: $(BUILD)/src/main.o $(LIB)
+$(BUILD)/sluice-tune: $(BUILD)/src/tune/tune.o $(LIB)
+$(PROGRAMS:%=$(BUILD)/%):
 	$(call say,LD)$(LINK) -o $@ $^ $(LDLIBS)
 
 # An archive: a unit test that includes a .c to reach its statics does not get the object as well.
-$(LIB): $(filter-out $(BUILD)/src/main.o,$(OBJ)) $(BUILD)/sources
+$(LIB): $(filter-out $(MAINS:%.c=$(BUILD)/%.o),$(OBJ)) $(BUILD)/sources
 	$(call say,AR)rm -f $@ && $(AR) crs $@ $(filter %.o,$^)
 
 $(BUILD)/%.o: %.c $(BUILD)/flags $(WOLFSSL)/stamp | apt-build
@@ -145,7 +150,7 @@ RUN_TESTS = BUILD=$(BUILD) SAN=$(SAN) SLUICE=$(CURDIR)/$(BUILD)/sluice $(PYTHON)
 check: $(UNIT) $(SIM) | apt-check
 	$(Q)$(RUN_TESTS) tidy format unit
 
-test: $(BUILD)/sluice $(UNIT) $(SIM) all | apt-test
+test: $(PROGRAMS:%=$(BUILD)/%) $(UNIT) $(SIM) all | apt-test
 	$(Q)$(RUN_TESTS) tidy format unit fuzz e2e
 
 tidy: | apt-check
@@ -188,7 +193,7 @@ LINT := -*,clang-analyzer-*,bugprone-*,-clang-analyzer-valist.Uninitialized,$(st
 analyze: cdb | apt-lint
 	$(Q)clang-tidy --quiet -p . --checks=$(LINT) $(SRC)
 	$(Q)$(MAKE) --no-print-directory CC=gcc SAN= BUILD=build/analyze CFLAGS=-fanalyzer \
-	build/analyze/libsluice.a build/analyze/src/main.o
+	build/analyze/libsluice.a $(MAINS:%.c=build/analyze/%.o)
 
 cdb: compile_commands.json
 compile_commands.json: Makefile $(SRC) $(BUILD)/flags
@@ -197,6 +202,7 @@ compile_commands.json: Makefile $(SRC) $(BUILD)/flags
 
 install: all
 	install -D -m 755 $(BUILD)/sluice $(DESTDIR)$(PREFIX)/sbin/sluice
+	install -D -m 755 $(BUILD)/sluice-tune $(DESTDIR)$(PREFIX)/sbin/sluice-tune
 	test -e $(DESTDIR)/etc/sluice/sluice.ini || \
 	install -D -m 644 conf/sluice.ini $(DESTDIR)/etc/sluice/sluice.ini
 

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * sluice-tune: looks at the host, and changes it when asked.  A program of its own, since the
+ * server has no business with root's rights.
+ *
+ * Exit: 0 all is good; 1 check: something to apply; 2 something is impossible here; 3 it could not
+ * be done, stderr says why; 100 the command line was wrong.
+ */
+#include "tune/tune.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/units.h"
+#include "base/version.h"
+#include "tune/report.h"
+
+static const char usage[] =
+	"usage: sluice-tune [check] [--json]           how this host is set up for a mirror\n"
+	"       sluice-tune profile NAME               a profile as a file for sysctl.d\n"
+	"       sluice-tune version\n"
+	"Sizes of buffers, for check and apply:\n"
+	"  --profile NAME      vps-1g (1 Gbit/s, what goes without it) or vps-10g\n"
+	"  --rtt TIME          to far clients or registries; 200ms goes without it\n"
+	"  --bandwidth RATE    as 100mbit, 2.5gbit\n"
+	"  --root DIR          a made-up host: its files are below DIR\n";
+
+enum { OPT_PROFILE = 256, OPT_RTT, OPT_BANDWIDTH, OPT_ROOT, OPT_JSON, OPT_HELP };
+
+static const struct option options[] = {
+	{ "profile", required_argument, NULL, OPT_PROFILE },
+	{ "rtt", required_argument, NULL, OPT_RTT },
+	{ "bandwidth", required_argument, NULL, OPT_BANDWIDTH },
+	{ "root", required_argument, NULL, OPT_ROOT },
+	{ "json", no_argument, NULL, OPT_JSON },
+	{ "help", no_argument, NULL, OPT_HELP },
+	{ 0 },
+};
+
+static cold bool wrong(const char *what, const char *value, const char *rule)
+{
+	fprintf(stderr, "sluice-tune: %s %s: %s\n", what, value, rule);
+	return false;
+}
+
+static bool take_option(struct tune_options *o, int option, const char *value)
+{
+	const struct profile *p;
+
+	switch (option) {
+	case OPT_PROFILE:
+		p = profile_find(value);
+		if (!p)
+			return wrong("--profile", value, "there are vps-1g and vps-10g");
+		o->bandwidth = p->bandwidth;
+		return true;
+	case OPT_RTT:
+		if (!units_parse_ms(slice_of(value), &o->rtt_ms) || o->rtt_ms < 1 ||
+		    o->rtt_ms > BDP_RTT_MAX_MS)
+			return wrong("--rtt", value, "a time of 1ms to 5s, as 200ms");
+		return true;
+	case OPT_BANDWIDTH:
+		if (!bdp_parse_bandwidth(slice_of(value), &o->bandwidth))
+			return wrong("--bandwidth", value,
+				     "1mbit to 400gbit, as 100mbit or 2.5gbit");
+		return true;
+	case OPT_ROOT:
+		if (value[0] != '/')
+			return wrong("--root", value, "a path that begins with /");
+		o->root = strcmp(value, "/") == 0 ? "" : value;
+		return true;
+	case OPT_JSON: o->json = true; return true;
+	default: return false;
+	}
+}
+
+static int check(const struct tune_options *o, const char *argument)
+{
+	static struct findings found;
+	static struct host h;
+
+	(void)argument;
+	if (!host_find(&h, o->root, o->rtt_ms, o->bandwidth)) {
+		fprintf(stderr,
+			"sluice-tune: %s/proc/meminfo does not tell how much memory there "
+			"is\n",
+			o->root);
+		return EXIT_FAILED;
+	}
+	host_check(&h, &found);
+	(o->json ? report_json : report_text)(stdout, &h, &found);
+	return report_status(&found);
+}
+
+static int print_profile(const struct tune_options *o, const char *name)
+{
+	const struct profile *p = profile_find(name);
+	char text[16 * 1024];
+
+	(void)o;
+	if (!p) {
+		wrong("profile", name, "there are vps-1g and vps-10g");
+		return EXIT_USAGE;
+	}
+	if (profile_format(p, text, sizeof(text)) >= sizeof(text))
+		unreachable("a profile fits");
+	fputs(text, stdout);
+	return EXIT_DONE;
+}
+
+static int print_version(const struct tune_options *o, const char *argument)
+{
+	(void)o;
+	(void)argument;
+	printf("sluice-tune %s\n", version_text());
+	return EXIT_DONE;
+}
+
+static const struct command {
+	const char *name;
+	bool argument; /* takes one */
+	int (*run)(const struct tune_options *o, const char *argument);
+} commands[] = {
+	{ "check", false, check },
+	{ "profile", true, print_profile },
+	{ "version", false, print_version },
+};
+
+static cold int misused(void)
+{
+	fputs(usage, stderr);
+	return EXIT_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+	struct tune_options o = {
+		.root = "",
+		.rtt_ms = PROFILE_RTT_MS,
+		.bandwidth = profiles[0].bandwidth,
+	};
+	const char *name, *argument;
+	int option;
+
+	while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+		if (option == 'h' || option == OPT_HELP) {
+			fputs(usage, stdout);
+			return EXIT_DONE;
+		}
+		if (option == '?' || !take_option(&o, option, optarg))
+			return EXIT_USAGE;
+	}
+	name = optind < argc ? argv[optind++] : "check";
+	argument = optind < argc ? argv[optind++] : NULL;
+	for (unsigned i = 0; i < countof(commands); i++)
+		if (strcmp(name, commands[i].name) == 0) {
+			int status;
+
+			if (commands[i].argument != (argument != NULL) || optind < argc)
+				return misused();
+			status = commands[i].run(&o, argument);
+			return fflush(stdout) == 0 ? status : EXIT_FAILED;
+		}
+	fprintf(stderr, "sluice-tune: %s: no such command\n", name);
+	return misused();
+}
