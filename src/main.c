@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <malloc.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +18,7 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "base/limits.h"
 #include "base/log.h"
 #include "base/version.h"
 #include "cache/verify.h"
@@ -37,7 +39,8 @@ enum {
 	CACHE_FDS_MAX = 64 * 1024,
 	CACHE_FDS_SHARE = 4,
 	JOIN_POLL_MS = 20,
-	CLOCK_MS = 1000, /* the cache's clock: see cache_clock() */
+	MMAP_BYTES = 128 * 1024, /* what is larger, malloc takes by mmap and gives back */
+	CLOCK_MS = 1000,         /* the cache's clock: see cache_clock() */
 	DUMP_MAX = 16 * CONFIG_FILE_MAX,
 	RESTART_KEYS_MAX = 32, /* more than there are */
 };
@@ -448,6 +451,17 @@ static void server_down(struct server *s)
 	config_unref(s->config);
 }
 
+/*
+ * glibc takes the first large block that is freed for a habit, and from then on carves such blocks
+ * from heaps, which give nothing back while anything above lies in them: the chunks of fills
+ * (FILL_CHUNK) come by mmap for good.
+ */
+static void keep_memory_small(void)
+{
+	_Static_assert((int)FILL_CHUNK > (int)MMAP_BYTES, "a chunk goes back to the system");
+	(void)mallopt(M_MMAP_THRESHOLD, MMAP_BYTES);
+}
+
 /* Commands. */
 
 static int cmd_serve(const char *file, bool verbose, bool json)
@@ -459,6 +473,7 @@ static int cmd_serve(const char *file, bool verbose, bool json)
 	if (!s.config)
 		return EXIT_FAILURE;
 	log_set_level((enum log_level)s.config->server.log_level);
+	keep_memory_small();
 	up = server_up(&s);
 	if (up) {
 		log_info("sluice version=%s workers=%u https=%s ready", version_text(),

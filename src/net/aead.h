@@ -13,14 +13,20 @@
 
 enum aead_cipher { AEAD_AES_128_GCM, AEAD_AES_256_GCM, AEAD_CHACHA20_POLY1305 };
 
-enum { AEAD_TAG = 16, AEAD_NONCE = 12 };
+enum { AEAD_TAG = 16, AEAD_NONCE = 12, AEAD_KEY_MAX = 32 };
 
 struct aead_engine;
 
-/* An expanded key. */
+/*
+ * A key.  Expanded it takes 1 KB, which most connections, being idle, need not have: the engine
+ * expands it when it is used and was not the last one used, once for 64 KiB at most where there is
+ * much to do.  No copies: _fini wipes this one and what the engine has of it.
+ */
 struct aead_key {
+	struct aead_engine *engine; /* NULL: there is no key */
 	enum aead_cipher cipher;
-	void *sched; /* owned: expanded key, aligned, wiped and freed by _fini */
+	uint64_t id; /* no other key of the engine has it */
+	uint8_t raw[AEAD_KEY_MAX];
 };
 
 struct aead_engine *aead_engine_new(void) must_check;
@@ -28,9 +34,18 @@ void aead_engine_free(struct aead_engine *e);
 /* "ipsec-mb 1.3.0 avx512", for the log. */
 const char *aead_engine_name(const struct aead_engine *e);
 
-int aead_key_init(struct aead_key *k, struct aead_engine *e, enum aead_cipher c,
-		  const uint8_t *key) must_check;
+void aead_key_init(struct aead_key *k, struct aead_engine *e, enum aead_cipher c,
+		   const uint8_t *key);
+/* Before its engine goes. */
 void aead_key_fini(struct aead_key *k);
+static inline bool aead_key_is_set(const struct aead_key *k)
+{
+	return k->engine != NULL;
+}
+static inline size_t aead_key_bytes(enum aead_cipher c)
+{
+	return c == AEAD_AES_128_GCM ? 16 : AEAD_KEY_MAX;
+}
 
 /*
  * Encrypts in[0..len) and then the one byte <tail> if tail >= 0 (TLS 1.3's inner type) into <out>,

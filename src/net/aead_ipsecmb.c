@@ -9,7 +9,6 @@
 
 #if defined(__x86_64__) && !defined(AEAD_WOLFCRYPT)
 
-#include <errno.h>
 #include <intel-ipsec-mb.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,8 +16,17 @@
 
 _Static_assert(IMB_VERSION_NUM >= 0x10300, "intel-ipsec-mb 1.3 or newer");
 
+/* The key that was used last, expanded. */
+struct slot {
+	_Alignas(64) struct gcm_key_data sched; /* 16 it must have, 64 are quicker */
+	uint64_t id;                            /* 0: none */
+};
+
 struct aead_engine {
+	struct slot seal;
+	struct slot open;
 	IMB_MGR *mgr;
+	uint64_t ids;
 	char name[48];
 };
 
@@ -45,11 +53,12 @@ static const char *arch_name(unsigned arch)
 
 struct aead_engine *aead_engine_new(void)
 {
-	struct aead_engine *e = calloc(1, sizeof(*e));
+	struct aead_engine *e = aligned_alloc(_Alignof(struct aead_engine), sizeof(*e));
 	IMB_ARCH arch = IMB_ARCH_NONE;
 
 	if (!e)
 		return NULL;
+	memset(e, 0, sizeof(*e));
 	e->mgr = alloc_mb_mgr(0);
 	if (!e->mgr) {
 		free(e);
@@ -74,35 +83,42 @@ const char *aead_engine_name(const struct aead_engine *e)
 	return e->name;
 }
 
-enum { CHACHA_KEY = 32 };
-
-static size_t sched_bytes(enum aead_cipher c)
+void aead_key_init(struct aead_key *k, struct aead_engine *e, enum aead_cipher c,
+		   const uint8_t *key)
 {
-	size_t n = c == AEAD_CHACHA20_POLY1305 ? (size_t)CHACHA_KEY : sizeof(struct gcm_key_data);
-
-	return (n + 63) & ~(size_t)63;
+	*k = (struct aead_key){ .engine = e, .cipher = c, .id = ++e->ids };
+	memcpy(k->raw, key, aead_key_bytes(c));
 }
 
-int aead_key_init(struct aead_key *k, struct aead_engine *e, enum aead_cipher c, const uint8_t *key)
+static void slot_forget(struct slot *s, uint64_t id)
 {
-	*k = (struct aead_key){ .cipher = c, .sched = aligned_alloc(64, sched_bytes(c)) };
-	if (!k->sched)
-		return -ENOMEM;
-	switch (c) {
-	case AEAD_AES_128_GCM: IMB_AES128_GCM_PRE(e->mgr, key, k->sched); break;
-	case AEAD_AES_256_GCM: IMB_AES256_GCM_PRE(e->mgr, key, k->sched); break;
-	case AEAD_CHACHA20_POLY1305: memcpy(k->sched, key, CHACHA_KEY); break;
-	}
-	return 0;
+	if (s->id == id)
+		explicit_bzero(s, sizeof(*s));
 }
 
 void aead_key_fini(struct aead_key *k)
 {
-	if (!k->sched)
+	if (!k->engine)
 		return;
-	explicit_bzero(k->sched, sched_bytes(k->cipher));
-	free(k->sched);
-	k->sched = NULL;
+	slot_forget(&k->engine->seal, k->id);
+	slot_forget(&k->engine->open, k->id);
+	explicit_bzero(k, sizeof(*k));
+}
+
+/* 180 ns when it was another's.  ChaCha20 has no more than its key. */
+static const void *key_of(struct aead_engine *e, const struct aead_key *k, struct slot *s)
+{
+	assert(k->engine == e);
+	if (k->cipher == AEAD_CHACHA20_POLY1305)
+		return k->raw;
+	if (s->id == k->id)
+		return &s->sched;
+	if (k->cipher == AEAD_AES_128_GCM)
+		IMB_AES128_GCM_PRE(e->mgr, k->raw, &s->sched);
+	else
+		IMB_AES256_GCM_PRE(e->mgr, k->raw, &s->sched);
+	s->id = k->id;
+	return &s->sched;
 }
 
 /* One message in hand, and what it is done with. */
@@ -167,7 +183,7 @@ void aead_seal(struct aead_engine *e, const struct aead_key *k, const uint8_t no
 	const uint8_t type = (uint8_t)tail;
 	const struct pass p = {
 		.m = e->mgr,
-		.key = k->sched,
+		.key = key_of(e, k, &e->seal),
 		.nonce = nonce,
 		.aad = aad,
 		.aad_len = aad_len,
@@ -176,7 +192,6 @@ void aead_seal(struct aead_engine *e, const struct aead_key *k, const uint8_t no
 		.out = out,
 	};
 
-	assert(k->sched != NULL);
 	switch (k->cipher) {
 	case AEAD_AES_128_GCM: seal_128(&p, tail < 0 ? NULL : &type); break;
 	case AEAD_AES_256_GCM: seal_256(&p, tail < 0 ? NULL : &type); break;
@@ -209,7 +224,7 @@ bool aead_open(struct aead_engine *e, const struct aead_key *k, const uint8_t no
 {
 	const struct pass p = {
 		.m = e->mgr,
-		.key = k->sched,
+		.key = key_of(e, k, &e->open),
 		.nonce = nonce,
 		.aad = aad,
 		.aad_len = aad_len,
@@ -220,7 +235,6 @@ bool aead_open(struct aead_engine *e, const struct aead_key *k, const uint8_t no
 	struct gcm_context_data ctx;
 	uint8_t tag[AEAD_TAG];
 
-	assert(k->sched != NULL);
 	switch (k->cipher) {
 	case AEAD_AES_128_GCM:
 		IMB_AES128_GCM_DEC(p.m, p.key, &ctx, out, in, len, nonce, aad, aad_len, tag,

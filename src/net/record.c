@@ -28,11 +28,6 @@ static uint64_t records_max(const struct record_keys *k)
 	return (uint64_t)1 << (k->minor == MINOR_13 ? 24 : 32);
 }
 
-static unsigned key_bytes(enum aead_cipher c)
-{
-	return c == AEAD_AES_128_GCM ? 16 : 32;
-}
-
 static bool has_explicit_nonce(const struct record_keys *k)
 {
 	return k->minor == MINOR_12 && k->cipher != AEAD_CHACHA20_POLY1305;
@@ -65,7 +60,7 @@ void record_keys_derive(struct record_keys *k)
 {
 	assert(k->minor == MINOR_13);
 	assert(k->secret_len == (k->cipher == AEAD_AES_256_GCM ? 48 : 32));
-	expand(k, "key", k->key, key_bytes(k->cipher));
+	expand(k, "key", k->key, (unsigned)aead_key_bytes(k->cipher));
 	expand(k, "iv", k->iv, sizeof(k->iv));
 }
 
@@ -80,11 +75,10 @@ static void keys_update(struct record_keys *k)
 	k->seq = 0;
 }
 
-/* The raw key is not kept: the schedule has it, and KeyUpdate makes the next from the secret. */
+/* One copy of the key is enough; KeyUpdate makes the next from the secret. */
 static void key_load(struct aead_key *key, struct record_keys *k, struct aead_engine *e)
 {
-	if (aead_key_init(key, e, k->cipher, k->key) != 0)
-		unreachable("out of memory for a key schedule");
+	aead_key_init(key, e, k->cipher, k->key);
 	explicit_bzero(k->key, sizeof(k->key));
 }
 

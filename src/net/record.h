@@ -41,7 +41,7 @@ struct record_rx {
 /* TLS 1.3: key and IV from the secret (RFC 8446 7.3). */
 void record_keys_derive(struct record_keys *k);
 
-/* The keys are copied; no memory for the schedule: abort. */
+/* The keys are copied. */
 void record_tx_init(struct record_tx *t, struct aead_engine *e, const struct record_keys *k);
 void record_rx_init(struct record_rx *r, struct aead_engine *e, const struct record_keys *k);
 void record_tx_fini(struct record_tx *t);

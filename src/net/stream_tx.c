@@ -75,7 +75,7 @@ void stream_tx_alert(struct stream *s, unsigned description)
 	const char alert[2] = { description == ALERT_CLOSE_NOTIFY ? 1 : 2, (char)description };
 	size_t n;
 
-	if (!s->tls || !s->tx.key.sched || !stream_tx_idle(s) || s->notified)
+	if (!s->tls || !aead_key_is_set(&s->tx.key) || !stream_tx_idle(s) || s->notified)
 		return;
 	s->notified = true;
 	n = record_seal(&s->tx, s->net->aead, RECORD_ALERT, (struct slice){ alert, 2 },

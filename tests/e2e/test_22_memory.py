@@ -24,7 +24,7 @@ FULL = bool(os.environ.get("MEMORY_FULL"))
 IDLE, PROCESSES = (10000, 4) if FULL else (1000, 2)
 SLOW, SLOW_TLS = (2000, 300) if FULL else (400, 100)
 COLD = 1100 if FULL else 220
-# An idle TLS connection: its stream, two key schedules, the client.
+# An idle TLS connection: its client with its stream (1.3 KB), and what malloc adds after handshakes.
 IDLE_MAX = 4 * KB
 # A reader that takes nothing: one buffer of what could not be sent (128 KB), its xfer and body.
 SLOW_MAX = 160 * KB
@@ -41,8 +41,6 @@ def is_sanitized():
     return "__asan_init" in out or "__tsan_init" in out
 
 
-# Not yet seen in a whole run: asked for by name.
-pytestmark = pytest.mark.skipif(not os.environ.get("SLUICE_LONG"), reason="SLUICE_LONG=1 runs it")
 needs_plain = pytest.mark.skipif(is_sanitized(), reason="a sanitizer has memory of its own")
 
 
@@ -261,5 +259,6 @@ def test_cold_blobs(start, rig, small_blob):
     for status, _, head in got:
         assert status == 200 or (status == 503 and b"etry-" in head), head
     assert peak - base <= COLD * COLD_MAX + FIXED
-    assert after - base <= (peak - base) / 4 + FIXED + 64 * 256 * KB
+    # Chunks go back to the system but for 64; smaller blocks stay in malloc's heaps.
+    assert after - base <= (peak - base) / 2 + FIXED + 64 * 256 * KB
     check_answers(s, small_blob)

@@ -5,6 +5,7 @@
  */
 #include "net/aead.h"
 
+#include <malloc.h>
 #include <stdlib.h>
 
 #include <wolfssl/options.h>
@@ -87,7 +88,7 @@ TEST(aead_equals_wolfcrypt_at_all_lengths)
 	fill(plain, sizeof(plain), 1);
 	for (unsigned c = 0; c < countof(ciphers); c++) {
 		fill(key, sizeof(key), c);
-		check_eq(aead_key_init(&k, e, ciphers[c].cipher, key), 0);
+		aead_key_init(&k, e, ciphers[c].cipher, key);
 		for (size_t len = 0; len <= 1100; len++) {
 			fill(nonce, sizeof(nonce), (uint32_t)len);
 			fill(aad, sizeof(aad), (uint32_t)len + 7);
@@ -98,7 +99,39 @@ TEST(aead_equals_wolfcrypt_at_all_lengths)
 		for (size_t len = LEN_MAX - 40; len <= LEN_MAX; len++)
 			one_length(e, &k, ciphers[c].key_len, len, 5);
 		aead_key_fini(&k);
-		check(k.sched == NULL);
+		check(!aead_key_is_set(&k));
+	}
+	aead_engine_free(e);
+}
+
+/* Each as if it were alone; what has been wiped is found nowhere. */
+TEST(aead_keys_used_in_turn)
+{
+	enum { KEYS = 6, LEN = 100 };
+	struct aead_engine *e = aead_engine_new();
+	static uint8_t raw[KEYS][AEAD_KEY_MAX], sealed[KEYS][LEN + AEAD_TAG];
+	struct aead_key k[KEYS];
+
+	require(e);
+	for (unsigned i = 0; i < KEYS; i++) {
+		fill(raw[i], sizeof(raw[i]), 100 + i);
+		aead_key_init(&k[i], e, ciphers[i % countof(ciphers)].cipher, raw[i]);
+		aead_seal(e, &k[i], nonce, aad, 5, plain, LEN, -1, sealed[i]);
+	}
+	for (unsigned i = 0; i < 50; i++) {
+		unsigned n = i * 7 % KEYS;
+
+		aead_seal(e, &k[n], nonce, aad, 5, plain, LEN, -1, got);
+		check_mem(got, sealed[n], LEN + AEAD_TAG);
+		n = i * 5 % KEYS;
+		check(aead_open(e, &k[n], nonce, aad, 5, sealed[n], LEN, got));
+		check(!aead_open(e, &k[(n + 1) % KEYS], nonce, aad, 5, sealed[n], LEN, got));
+	}
+	for (unsigned i = 0; i < KEYS; i++) {
+		aead_seal(e, &k[i], nonce, aad, 5, plain, LEN, -1, got);
+		aead_key_fini(&k[i]);
+		check(!memmem(e, malloc_usable_size(e), raw[i], 16));
+		check(!memmem(&k[i], sizeof(k[i]), raw[i], 16));
 	}
 	aead_engine_free(e);
 }
@@ -111,7 +144,7 @@ TEST(aead_forged_input_is_refused_and_wiped)
 
 	require(e);
 	for (unsigned c = 0; c < countof(ciphers); c++) {
-		check_eq(aead_key_init(&k, e, ciphers[c].cipher, key), 0);
+		aead_key_init(&k, e, ciphers[c].cipher, key);
 		for (unsigned i = 0; i < countof(lens); i++) {
 			size_t len = lens[i];
 			const size_t at[] = { 0, len / 2, len, len + AEAD_TAG - 1 };

@@ -121,7 +121,7 @@ TEST(stream_slow_reader_holds_the_sender_back)
 static bool client_open(struct rig *r)
 {
 	return stream_is_open(&watched->s) && r->accepted_count == 1 &&
-	       stream_is_open(&r->accepted[0]->s) && r->accepted[0]->s.rx.key.sched;
+	       stream_is_open(&r->accepted[0]->s) && aead_key_is_set(&r->accepted[0]->s.rx.key);
 }
 
 static void setup_quiet(struct end *e)
