@@ -64,6 +64,8 @@ static void blob_free_work(struct job *job)
  */
 static cold void blob_release(struct blob *b)
 {
+	if (b->live && b->live->successor)
+		blob_unref(b->live->successor);
 	if (!b->live || b->fd < 0) {
 		blob_free(b);
 		return;
@@ -318,6 +320,29 @@ void blob_fail(struct blob *b, const struct blob_failure *why)
 	index_unlock(b);
 	if (was_indexed)
 		blob_unref(b);
+}
+
+struct blob *blob_supersede(struct blob *b, const struct blob_failure *why)
+{
+	struct blob *next = blob_new(b->kind, &b->digest, true);
+	bool was_indexed;
+
+	if (!next)
+		return NULL;
+	index_lock(b);
+	b->live->successor = blob_ref(next);
+	was_indexed = blob_fail_locked(b, why);
+	assert(was_indexed); /* until it is READY nobody takes it out */
+	index_put(b->shard, blob_ref(next));
+	index_unlock(b);
+	blob_unref(b);
+	return next;
+}
+
+struct blob *blob_successor(struct blob *b)
+{
+	assert(blob_state(b) == BLOB_FAILED);
+	return b->live->successor ? blob_ref(b->live->successor) : NULL;
 }
 
 bool blob_fail_unread(struct blob *b, const struct blob_failure *why)

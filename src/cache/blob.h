@@ -16,6 +16,8 @@
  *  3. While anybody but the index holds a reference, an fd once set stays open.
  *  4. READY and FAILED are for good.  `live` is there until READY (and stays for FAILED, and for
  *     what is READY but not kept): nobody waits for a READY blob.
+ *  5. A blob that failed may have a successor, which was put in its place in the index under the
+ *     same lock; it is held until the blob is freed.  A successor has none.
  */
 #pragma once
 
@@ -27,6 +29,7 @@ struct shard;
 struct blob_live {
 	struct list waiters;
 	struct blob_failure failure;
+	struct blob *successor; /* FAILED; a reference, or NULL */
 	struct job free_job;
 	struct blob *blob; /* for free_job */
 };
@@ -82,6 +85,11 @@ void blob_verified(struct blob *b, uint64_t size);
 void blob_publish(struct blob *b, bool keep);
 void blob_found(struct blob *b, int fd, uint64_t size, uint8_t type);
 void blob_fail(struct blob *b, const struct blob_failure *why);
+/*
+ * As blob_fail(), with an empty entry in its place, which is given with a reference: the caller
+ * must fill it, as after CACHE_MISS.  NULL: no memory, nothing happened.
+ */
+struct blob *blob_supersede(struct blob *b, const struct blob_failure *why) must_check;
 /* As blob_fail(), unless somebody but the filler holds it: false, and nothing happened. */
 bool blob_fail_unread(struct blob *b, const struct blob_failure *why) must_check;
 void blob_set_filler(struct blob *b, bool has);

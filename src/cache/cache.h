@@ -154,6 +154,11 @@ void blob_look(struct blob *b, struct blob_view *out);
 void blob_damaged(struct blob *b, int err);
 /* BLOB_FAILED only. */
 void blob_failure(struct blob *b, struct blob_failure *out);
+/*
+ * BLOB_FAILED only: the entry that is filled in its place, with a reference; NULL: none is.  What
+ * was read of the one may differ from the other's.
+ */
+struct blob *blob_successor(struct blob *b) must_check;
 
 /* One waiting reader; lives in its owner, on one loop. */
 struct blob_waiter {

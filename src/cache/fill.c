@@ -41,6 +41,7 @@ static void fill_look(struct fill *f);
 static uint64_t fill_avail(const struct fill *f);
 static void fill_write(struct fill *f);
 static void fill_wrote(struct op *op, int res);
+static void fill_limit(struct fill *f);
 static void fill_stuck(struct timer *t);
 
 static void fill_enter(struct fill *f, enum fill_state state)
@@ -165,9 +166,18 @@ static cold void fill_lose(struct fill *f, const struct blob_failure *why)
 
 static cold void fill_lose_corrupt(struct fill *f, int err)
 {
+	const struct blob_failure why = { .err = err };
+
 	stat_inc(f->stats, STAT_FILLS_CORRUPT);
 	f->keep = false;
-	fill_lose(f, &(struct blob_failure){ .err = err });
+	f->next = f->again ? blob_supersede(f->blob, &why) : NULL;
+	if (!f->next) {
+		fill_lose(f, &why);
+		return;
+	}
+	stat_inc(f->stats, STAT_FILLS_FAILED);
+	fill_end_lost(f, &why);
+	fill_limit(f);
 }
 
 static cold void fill_lose_disk(struct fill *f, const char *what, int err)
@@ -188,6 +198,13 @@ static cold void fill_stuck(struct timer *t)
 {
 	struct fill *f = container_of(t, struct fill, stuck);
 
+	if (f->state == FILL_LOST) { /* and nothing can take its place before it is back */
+		disk_failed(f->cache, "stuck for 10 s", f->path, ERR_STUCK);
+		blob_fail(f->next, &(struct blob_failure){ .err = ERR_STUCK, .disk = true });
+		blob_unref(f->next);
+		f->next = NULL;
+		return;
+	}
 	assert(op_busy(&f->file_op) || f->job_busy);
 	_Static_assert(FILL_STUCK_MS == 10 * 1000, "the text says so");
 	fill_lose_disk(f, "stuck for 10 s", ERR_STUCK);
@@ -684,6 +701,7 @@ bool fill_close(struct fill *f)
 	assert(fill_is_over(f));
 	if (f->inflight > 0 || f->job_busy)
 		return false;
+	loop_timer_clear(f->loop, &f->stuck);
 	/* Of a fill that was lost: what was being filled, or on its way to the disk. */
 	for (unsigned i = 0; i < 2; i++)
 		if (f->chunk[i].mem)

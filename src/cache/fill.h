@@ -59,6 +59,8 @@ struct fill {
 	/* See cache/partial.h. */
 	bool partial;        /* the file is one of partial/ */
 	bool keep;           /* LOST, and the file stays for the next fill */
+	bool again;          /* the owner's: it will fill once more what turns out wrong */
+	struct blob *next;   /* LOST: a reference on the entry for that; NULL: there is none */
 	bool publish_due;    /* when the save that runs has ended */
 	int made_fd;         /* OPENING: the file, or -errno */
 	int part_fd;         /* FILL_ABSENT: a beginning that was found; ours until fill_resume() */
@@ -105,7 +107,10 @@ struct buf *fill_room(struct fill *f, size_t min);
  * what there is, a reader waits.
  */
 void fill_added(struct fill *f, size_t bytes, bool flush);
-/* All bytes were given.  Length or digest wrong: LOST with ERR_SHORT/ERR_LONG/ERR_DIGEST. */
+/*
+ * All bytes were given.  Length or digest wrong: LOST with ERR_SHORT/ERR_LONG/ERR_DIGEST, and with
+ * <again> the owner has the duty to fill <next> (as after CACHE_MISS), to which the readers go.
+ */
 void fill_finish(struct fill *f);
 /*
  * Gives up; readers see <why>; what has come of a large blob stays for its next fill.  Too late

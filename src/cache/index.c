@@ -165,6 +165,11 @@ struct blob *index_get(struct index *ix, uint32_t kind, const struct digest *d, 
 	return b;
 }
 
+void index_put(struct shard *sh, struct blob *b)
+{
+	shard_insert(sh, index_hash(sh->index, b->kind, &b->digest), b);
+}
+
 static void index_count(struct index *ix, const struct blob *b, int sign)
 {
 	__atomic_fetch_add(&ix->bytes, sign > 0 ? b->size : -b->size, __ATOMIC_RELAXED);

@@ -83,3 +83,5 @@ void index_enter_ready(struct blob *b, uint32_t used_s, uint32_t saved_s);
  * lock.
  */
 bool index_drop(struct blob *b) must_check;
+/* Under the lock, where no other of its key is; takes the caller's reference. */
+void index_put(struct shard *sh, struct blob *b);

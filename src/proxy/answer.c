@@ -301,7 +301,7 @@ void answer_blob(struct xfer *x, uint64_t size, bool known)
 	answer_take_blob(x, s, 1);
 }
 
-void answer_manifest(struct xfer *x, struct slice body)
+bool answer_manifest(struct xfer *x, struct slice body)
 {
 	struct digest_ctx ctx;
 	struct digest found;
@@ -311,14 +311,15 @@ void answer_manifest(struct xfer *x, struct slice body)
 	digest_end(&ctx, &found);
 	if (!digest_eq(&found, &x->digest)) {
 		answer_failed(x, ERR_DIGEST);
-		return;
+		return false;
 	}
 	x->cache = "pass";
 	if (answer_not_modified(x, &x->digest, x->type))
-		return;
+		return true;
 	answer_begin(x, 200);
 	answer_content_fields(x, &x->digest, x->type);
 	answer_memory(x, body.ptr, body.len);
+	return true;
 }
 
 void answer_tag_head(struct xfer *x, const struct tag_record *r)

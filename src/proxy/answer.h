@@ -16,8 +16,8 @@ void answer_failed(struct xfer *x, int err);
 void answer_failure(struct xfer *x, const struct blob_failure *why);
 /* GET or HEAD of what x->blob holds (its size may be unknown). */
 void answer_blob(struct xfer *x, uint64_t size, bool known);
-/* A manifest in memory, not looked at yet: answered only if its digest is right. */
-void answer_manifest(struct xfer *x, struct slice body);
+/* A manifest in memory, not looked at yet: answered only if its digest is right (else false). */
+bool answer_manifest(struct xfer *x, struct slice body);
 /* HEAD of a manifest that a tag record tells of. */
 void answer_tag_head(struct xfer *x, const struct tag_record *r);
 /*

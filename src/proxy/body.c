@@ -145,13 +145,48 @@ static bool body_may_pass(struct body *b)
 	return b->rest && (b->err || why.disk);
 }
 
+/* The blob came wrong and is filled once more: its readers go there, and have to prove that. */
+static cold bool body_follow(struct body *b)
+{
+	struct blob_view v;
+	struct blob *next;
+
+	blob_look(b->blob, &v);
+	if (b->was || v.state != BLOB_FAILED)
+		return false;
+	next = blob_successor(b->blob);
+	if (!next)
+		return false;
+	b->was = b->blob;
+	b->blob = next;
+	b->proof = (struct proof){ .state = PROOF_IDLE };
+	return true;
+}
+
+/* 1: what was taken is as <blob> has it, and the rest can be read there. */
+static cold int body_prove(struct body *b)
+{
+	if (!blob_unwait(&b->waiter))
+		return BODY_WAIT;
+	switch (proof_step(&b->proof, b)) {
+	case PROOF_IDLE:
+	case PROOF_RUNS: return BODY_WAIT;
+	case PROOF_DIFFERS: return BODY_BROKEN;
+	case PROOF_SAME: break;
+	}
+	blob_unref(b->was);
+	b->was = NULL;
+	return 1;
+}
+
 /* The cache gives no more; upstream goes on behind what was taken. */
 static cold int body_pass(struct body *b, char *dst, size_t cap)
 {
 	uint64_t from = b->segments[b->at].from + b->done;
 	struct blob_view v;
 
-	if (!body_may_pass(b))
+	/* Of a blob that came wrong, nobody knows whether what was taken is right. */
+	if (b->was || !body_may_pass(b))
 		return BODY_BROKEN;
 	blob_look(b->blob, &v);
 	b->bypass = bypass_resume(b->proxy, b->owner, b->rest, from, v.size,
@@ -172,6 +207,19 @@ static cold int body_read_failed(struct body *b, char *dst, size_t cap)
 	return body_pass(b, dst, cap);
 }
 
+/* Bytes that can be read now; 0: BODY_WAIT, END or BROKEN is in *why. */
+static uint64_t body_find(struct body *b, struct blob_view *v, int *why)
+{
+	uint64_t window;
+
+	do {
+		if (b->was && (*why = body_prove(b)) <= 0)
+			return 0;
+		window = body_window(b, v, why);
+	} while (window == 0 && *why == BODY_BROKEN && body_follow(b));
+	return window;
+}
+
 static int body_read_blob(struct body *b, char *dst, size_t cap)
 {
 	struct blob_view v;
@@ -187,7 +235,7 @@ static int body_read_blob(struct body *b, char *dst, size_t cap)
 		return body_read_failed(b, dst, cap);
 	if (b->disk)
 		return body_copy_disk(b, dst, cap);
-	window = body_window(b, &v, &why);
+	window = body_find(b, &v, &why);
 	if (window == 0)
 		return why == BODY_BROKEN ? body_pass(b, dst, cap) : why;
 	iov.iov_len = window < cap ? (size_t)window : cap;
@@ -250,7 +298,7 @@ bool body_file(struct body *b, int *fd, uint64_t *off, size_t *len)
 	uint64_t from;
 	uint64_t n;
 
-	if (!body_settle(b) || b->bypass || b->disk || b->err || op_busy(&b->read_op))
+	if (!body_settle(b) || b->bypass || b->was || b->disk || b->err || op_busy(&b->read_op))
 		return false;
 	s = &b->segments[b->at];
 	if (s->mem)
@@ -277,7 +325,7 @@ bool body_close(struct body *b)
 {
 	if (op_busy(&b->read_op))
 		return false;
-	if (!blob_unwait(&b->waiter))
+	if (!blob_unwait(&b->waiter) || !proof_close(&b->proof))
 		return false;
 	/* It reads the blob's file: first. */
 	if (b->bypass && !bypass_close(b->bypass))
@@ -286,6 +334,9 @@ bool body_close(struct body *b)
 	if (b->disk)
 		pool_put(&b->proxy->cold_pool, b->disk);
 	b->disk = NULL;
+	if (b->was)
+		blob_unref(b->was);
+	b->was = NULL;
 	if (b->blob)
 		blob_unref(b->blob);
 	b->blob = NULL;

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * The body of one answer: pieces of memory and ranges of one blob, in order, read by whoever sends
- * it.  Hides whether the blob is complete, still being filled, or on a
- * disk that has to be waited for; and a disk that fails: then upstream gives the rest (bypass.h).
+ * it.  Hides whether the blob is complete, still being filled, or on a disk that has to be waited
+ * for; a fill that came wrong and is done once more (proof.h); and a disk that fails: then upstream
+ * gives the rest (bypass.h).
  */
 #pragma once
 
 #include "cache/cache.h"
 #include "io/loop.h"
 #include "proxy/bypass.h"
+#include "proxy/proof.h"
 #include "proxy/proxy.h"
 
 struct segment {
@@ -28,6 +30,8 @@ struct body {
 	uint64_t done;     /* bytes of it that were taken */
 	uint64_t total;    /* taken in all */
 	struct blob *blob; /* a reference, or NULL */
+	struct blob *was;  /* the one before it, which was wrong: what was taken came from there */
+	struct proof proof;
 	struct blob_waiter waiter;
 	struct op read_op;
 	unsigned inflight;

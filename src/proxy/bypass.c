@@ -216,6 +216,9 @@ static int bypass_bad(struct bypass *bp, int err)
 	digest_format(&bp->digest, digest);
 	log_limited(LOG_WARN, "bypass mirror=%s digest=%s broken at=%llu: %s",
 		    bp->opts.mirror->conf->name, digest, (unsigned long long)bp->at, err_text(err));
+	/* (Of what began in a file of ours, nobody knows who was wrong.) */
+	if (err == ERR_DIGEST && bp->fd < 0)
+		fetch_blame(&bp->fetch);
 	fetch_close(&bp->fetch);
 	bp->state = BYPASS_BAD;
 	return BODY_BROKEN;

@@ -39,10 +39,10 @@ static void fetch_report(struct fetch *f, int err)
 	}
 }
 
-void fetch_blame(struct fetch *f)
+bool fetch_blame(struct fetch *f)
 {
-	if (f->state != FETCH_IDLE && f->member)
-		upconn_blame(f->proxy, f->o.mirror, &f->at, f->member);
+	return f->state != FETCH_IDLE && f->member &&
+	       upconn_blame(f->proxy, f->o.mirror, &f->at, f->member);
 }
 
 void fetch_fail(struct fetch *f, int err)

@@ -144,7 +144,10 @@ static inline unsigned fetch_again(const struct fetch *f, bool next)
 
 	return next ? (at + 1) % f->o.mirror->ups_count : at;
 }
-/* The body was wrong, which its owner found: its sender is left out for a while. */
-void fetch_blame(struct fetch *f);
+/*
+ * The body was wrong, which its owner found: its sender is left out for a while.  True: its pool
+ * has another one that is not.
+ */
+bool fetch_blame(struct fetch *f);
 /* Legal in every state; synchronous: the connection closes by itself. */
 void fetch_close(struct fetch *f);

@@ -135,6 +135,7 @@ void pull_start(struct pull *pl, struct mirror *m, struct slice repo, uint32_t k
 		.authorization = pl->authorization,
 	};
 	fill_begin(&pl->fill, p->cache, blob, p->loop, &p->stats, &pl->task);
+	pl->fill.again = true;
 	pl->state = PULL_DISK;
 	if (!fetch_by_digest(&pl->opts, &pl->arena, repo, cache_kind_is_blob(kind), d))
 		pull_fail(pl, -ENOMEM);
@@ -422,27 +423,56 @@ static bool pull_flow(struct pull *pl)
 	return false;
 }
 
-static void pull_end(struct pull *pl)
+/* What came was wrong: once more, from elsewhere if there is such a place. */
+static bool pull_again(struct pull *pl, bool other_member)
+{
+	struct proxy *p = pl->proxy;
+	struct blob *next = pl->fill.next;
+
+	pl->opts.first = fetch_again(&pl->fetch, !other_member);
+	pl->opts.from = 0;
+	fetch_close(&pl->fetch);
+	free(pl->body.mem);
+	pl->body = (struct buf){ 0 };
+	pl->retry = (struct retry){ 0 };
+	pl->unwanted_ms = 0;
+	pl->fill.state = FILL_IDLE;
+	fill_begin(&pl->fill, p->cache, next, p->loop, &p->stats, &pl->task);
+	blob_unref(next);
+	pl->state = PULL_DISK;
+	if (p->killed)
+		pull_fail(pl, ERR_KILLED);
+	return true;
+}
+
+/* True: it goes on; else <pl> is gone, or waits. */
+static bool pull_end(struct pull *pl)
 {
 	struct fill *f = &pl->fill;
+	bool other_member = false;
 
 	if (!fill_is_over(f))
-		return;
+		return false;
 	if (f->state == FILL_DONE)
 		log_debug("fill mirror=%s digest=%s bytes=%llu ms=%llu",
 			  pl->mirror ? pl->mirror->conf->name : "-", pl->digest,
 			  (unsigned long long)f->received,
 			  (unsigned long long)(proxy_now(pl->proxy) - pl->begun_ms));
 	if (!fill_close(f))
-		return;
+		return false;
 	/* What the fill found by itself: pull_fail() told the rest. */
-	if (f->state == FILL_LOST && pl->mirror && (f->err == ERR_DIGEST || f->err == ERR_LONG)) {
-		fetch_blame(&pl->fetch);
-		log_warn("fill mirror=%s digest=%s wrong received=%llu: %s", pl->mirror->conf->name,
-			 pl->digest, (unsigned long long)f->received, err_text(f->err));
+	if (f->state == FILL_LOST && pl->mirror && pl->fetch.state != FETCH_IDLE &&
+	    (f->err == ERR_DIGEST || f->err == ERR_LONG || f->err == ERR_SHORT)) {
+		other_member = fetch_blame(&pl->fetch);
+		log_warn("fill mirror=%s digest=%s wrong received=%llu: %s%s",
+			 pl->mirror->conf->name, pl->digest, (unsigned long long)f->received,
+			 err_text(f->err), f->next ? ", once more" : "");
 	}
+	if (f->next)
+		return pull_again(pl, other_member);
 	f->state = FILL_IDLE;
 	pull_drop(pl);
+	return false;
 }
 
 static void pull_run(struct task *task)
@@ -461,7 +491,10 @@ static void pull_run(struct task *task)
 		case PULL_RESUME: more = pull_resume(pl); break;
 		case PULL_SKIP: more = pull_skip(pl); break;
 		case PULL_STORE: more = pull_store_step(pl); break;
-		case PULL_END: pull_end(pl); return;
+		case PULL_END:
+			if (!pull_end(pl))
+				return;
+			break;
 		}
 	}
 }

@@ -624,14 +624,17 @@ void upconn_report(struct upconn *u, enum upconn_outcome what)
 	uppool_report(u->pool, u->member, what);
 }
 
-void upconn_blame(struct proxy *p, struct mirror *m, const struct uri *to, uint32_t member)
+bool upconn_blame(struct proxy *p, struct mirror *m, const struct uri *to, uint32_t member)
 {
 	struct uppool *g = uppool_get(p, m, to);
+	bool other;
 
 	if (!g)
-		return;
+		return false;
 	uppool_report(g, member, UPCONN_BAD);
+	other = uppool_has_other(g, member);
 	uppool_put(g);
+	return other;
 }
 
 void upconn_close_idle(struct proxy *p)

@@ -85,9 +85,9 @@ void upconn_put(struct upconn *u, bool reusable);
 void upconn_report(struct upconn *u, enum upconn_outcome what);
 /*
  * Of one that was given back: what <member> sent for <to> was wrong (UPCONN_BAD), and another is to
- * be asked.
+ * be asked.  True: there is another that is not out.
  */
-void upconn_blame(struct proxy *p, struct mirror *m, const struct uri *to, uint32_t member);
+bool upconn_blame(struct proxy *p, struct mirror *m, const struct uri *to, uint32_t member);
 /* When draining: closes all idle ones. */
 void upconn_close_idle(struct proxy *p);
 

@@ -304,6 +304,16 @@ unsigned uppool_others(struct uppool *g, uint32_t first, uint32_t *others)
 	return n;
 }
 
+bool uppool_has_other(const struct uppool *g, uint32_t id)
+{
+	uint64_t now = proxy_now(g->proxy);
+
+	for (unsigned i = 0; i < g->balance.count; i++)
+		if (g->balance.v[i].id != id && !member_is_out(&g->balance.v[i], now))
+			return true;
+	return false;
+}
+
 void uppool_begin(struct uppool *g, uint32_t id)
 {
 	lock(g);

@@ -90,6 +90,8 @@ void uppool_slot_back(struct uppool *g);
 uint32_t uppool_pick(struct uppool *g);
 /* <others> has room for MEMBERS_MAX - 1. */
 unsigned uppool_others(struct uppool *g, uint32_t first, uint32_t *others);
+/* Is there a member but <id> that is not out? */
+bool uppool_has_other(const struct uppool *g, uint32_t id) must_check;
 void uppool_begin(struct uppool *g, uint32_t id);
 void uppool_end(struct uppool *g, uint32_t id);
 void uppool_latency(struct uppool *g, uint32_t id, uint64_t ms);

@@ -16,8 +16,15 @@
 
 enum step { STEP_MORE, STEP_WAIT };
 
-/* A reader that joined a fill which then failed asks for itself, so often at most. */
-enum { LOOKUPS_MAX = 3 };
+enum {
+	/* A reader that joined a fill which then failed asks for itself, so often at most. */
+	LOOKUPS_MAX = 3,
+	/*
+	 * A blob of so few bytes is answered when it was verified: it comes with upstream's head,
+	 * or soon after, and what was wrong can still be had elsewhere.
+	 */
+	XFER_SMALL = 64 * 1024,
+};
 
 static struct slice keep(struct xfer *x, struct slice s)
 {
@@ -390,7 +397,17 @@ static enum step xfer_lookup(struct xfer *x)
 static enum step xfer_fill_failed(struct xfer *x)
 {
 	struct blob_failure why;
+	struct blob *next;
 
+	/* What came was wrong, and is fetched once more. */
+	next = blob_unwait(&x->body.waiter) ? blob_successor(x->blob) : NULL;
+	if (next) {
+		blob_unref(x->blob);
+		x->blob = next;
+		return STEP_MORE;
+	}
+	if (x->body.waiter.waiting)
+		return STEP_WAIT;
 	blob_failure(x->blob, &why);
 	if (why.disk) {
 		x->state = XFER_BYPASS;
@@ -413,6 +430,12 @@ static enum step xfer_fill_failed(struct xfer *x)
 	return STEP_MORE;
 }
 
+/* May it be answered before it was verified? */
+static bool xfer_is_begun(const struct xfer *x, const struct blob_view *v)
+{
+	return v->state == BLOB_FILLING && v->size > XFER_SMALL && cache_kind_is_blob(xfer_kind(x));
+}
+
 /* A blob is answered as soon as its head is known; a manifest when it was verified. */
 static enum step xfer_fill(struct xfer *x)
 {
@@ -422,8 +445,7 @@ static enum step xfer_fill(struct xfer *x)
 		blob_look(x->blob, &v);
 		if (v.state == BLOB_FAILED)
 			return xfer_fill_failed(x);
-		if (xfer_is_verified(x) ||
-		    (v.state == BLOB_FILLING && v.size > 0 && cache_kind_is_blob(xfer_kind(x)))) {
+		if (xfer_is_verified(x) || xfer_is_begun(x, &v)) {
 			xfer_hit(x);
 			return STEP_MORE;
 		}
@@ -491,7 +513,8 @@ static enum step xfer_bypass_manifest(struct xfer *x)
 		return STEP_MORE;
 	}
 	x->type = (uint8_t)type;
-	answer_manifest(x, buf_data(&x->relayed));
+	if (!answer_manifest(x, buf_data(&x->relayed)))
+		fetch_blame(&x->fetch);
 	return STEP_MORE;
 }
 

@@ -1,4 +1,5 @@
 """Pools: several servers for an upstream, those that are down, outgoing proxies, sockets."""
+import contextlib
 import socket
 import struct
 import subprocess
@@ -199,6 +200,103 @@ def test_wrong_bytes_move_to_another(pooled, rig, fronts, ask, fresh):
                 break
         assert a and images.digest_of(a.body) == fresh.layers[0]
         assert f.hits <= 1
+
+
+def config(image):
+    return next(d for d in image.blobs if d not in image.layers)
+
+
+def short_chunked(at):
+    """A clean answer without a length, of which the end is missing."""
+    fault = httpd.truncate(at)
+    cut = fault.change
+
+    def change(req, reply):
+        cut(req, reply)
+        reply.length = None
+    fault.change = change
+    return fault
+
+
+# Of each: what of the image is wrong once, and how.
+WRONG_ONCE = {
+    "last byte of a layer": (lambda i: i.layers[0], lambda n: httpd.corrupt(n - 1)),
+    "a layer without length, cut off cleanly": (lambda i: i.layers[0],
+                                                lambda n: short_chunked(n // 2)),
+    "a byte of what is small": (config, lambda n: httpd.corrupt(5)),
+    "small, cut off cleanly": (config, lambda n: httpd.truncate(n - 1)),
+    "a manifest": (lambda i: i.digest, lambda n: httpd.corrupt(20)),
+}
+
+
+@contextlib.contextmanager
+def faulty(fronts, fault, match, **kw):
+    """One fault for both of them."""
+    with fronts[0].fault(fault, match, **kw), fronts[1].fault(fault, match, **kw):
+        yield fault
+
+
+@pytest.mark.parametrize("name", WRONG_ONCE)
+def test_wrong_once_is_fetched_elsewhere(pooled, fronts, ask, fresh, name):
+    """One answer of one server is wrong: the other one is asked, and the client, who has nothing
+    of it that differs, gets the right bytes by his one request."""
+    for f in fronts:
+        f.redirect = False
+    s = pooled(fronts[0].host + " " + fronts[1].host)
+    of, fault = WRONG_ONCE[name]
+    digest = of(fresh)
+    kind = "manifests" if digest == fresh.digest else "blobs"
+    assert tags(ask, s, fresh, 1) == [200]              # the token is there
+    with faulty(fronts, fault(fresh.blobs.get(digest, 0)), digest, times=1) as f:
+        a = ask(s, f"{fresh.repo}/{kind}/{digest}")
+        assert (a.status, images.digest_of(a.body)) == (200, digest)
+        assert f.hits == 1
+    assert [len(x.seen(digest)) for x in fronts] == [1, 1]
+    assert s.metrics()["fills_corrupt_total"] == 1
+
+
+def test_wrong_bytes_that_were_sent(pooled, fronts, ask, fresh):
+    """A reader who may have the wrong byte is cut before the end, or has nothing wrong; the second
+    fill is kept all the same."""
+    for f in fronts:
+        f.redirect = False
+    s = pooled(fronts[0].host + " " + fronts[1].host)
+    digest = fresh.layers[0]
+    path = f"{fresh.repo}/blobs/{digest}"
+    assert tags(ask, s, fresh, 1) == [200]
+    with faulty(fronts, httpd.corrupt(5), digest, times=1) as f:
+        a = ask(s, path)
+        assert a.cut or images.digest_of(a.body) == digest
+        wait_for(s.blob_file(digest).exists, 20, "the layer's file")
+        assert images.digest_of(ask(s, path).body) == digest
+        assert f.hits == 1
+    assert [len(x.seen(digest)) for x in fronts] == [1, 1]
+
+
+def test_wrong_everywhere(pooled, fronts, ask, fresh):
+    """Both servers are wrong: each is asked once and left out, the error says why, nothing is
+    kept."""
+    for f in fronts:
+        f.redirect = False
+    s = pooled(fronts[0].host + " " + fronts[1].host)
+    path = f"{fresh.repo}/blobs/{config(fresh)}"
+    assert tags(ask, s, fresh, 1) == [200]
+    with faulty(fronts, httpd.corrupt(5), config(fresh)) as f:
+        a = ask(s, path)
+        assert (a.status, a.code, b"digest differs" in a.body) == (502, "UNAVAILABLE", True)
+        assert f.hits == 2
+    assert [len(x.seen(config(fresh))) for x in fronts] == [1, 1]
+    assert not s.blob_file(config(fresh)).exists()
+    assert s.metrics()["fills_corrupt_total"] == 2
+    for f in fronts:
+        assert ejections(s, f.host) == 1
+    wait_for(lambda: ask(s, path).status == 200, 20, "the end of it", 0.2)
+
+
+def ejections(s, member):
+    return sum(int(line.split()[-1]) for line in s.admin("/metrics")[1].splitlines()
+               if line.startswith("sluice_upstream_member_ejections_total")
+               and f'member="{member}"' in line)
 
 
 # Outgoing proxies.

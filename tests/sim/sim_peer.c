@@ -148,13 +148,16 @@ static void say_blob(struct conn *c)
 		say(c, "206 Partial Content", fields, blob + from, to + 1 - from, false);
 		head = c->out_len - (to + 1 - from);
 	} else {
-		size_t len = s.w.fault == PEER_TRUNCATED ? PEER_BLOB_BYTES - 7 : PEER_BLOB_BYTES;
+		bool less = s.w.fault == PEER_TRUNCATED || (s.w.fault == PEER_SHORT_ONCE && first);
+		size_t len = less ? PEER_BLOB_BYTES - 7 : PEER_BLOB_BYTES;
 
 		say(c, "200 OK", fields, blob, len, false);
 		head = c->out_len - len;
 	}
 	if (s.w.fault == PEER_CORRUPT && from < 5000 && c->out_len > head + 5000 - from)
 		c->out[head + 5000 - from] ^= 1;
+	if (s.w.fault == PEER_CORRUPT_LAST && first)
+		c->out[c->out_len - 1] ^= 1;
 	if (!first || c->out_len < head + 200000)
 		return;
 	if (s.w.fault == PEER_CUT || s.w.fault == PEER_CUT_RANGELESS || s.w.fault == PEER_STALL)

@@ -18,6 +18,8 @@ enum peer_fault {
 	PEER_STALL,         /* no more bytes come */
 	PEER_CORRUPT,       /* a byte is wrong, always */
 	PEER_TRUNCATED,     /* a clean, shorter answer, always */
+	PEER_CORRUPT_LAST,  /* the last byte is wrong, once */
+	PEER_SHORT_ONCE,    /* a clean, shorter answer, once */
 	PEER_CUT_RANGELESS, /* PEER_CUT, and Range is not known there */
 	PEER_BUSY,          /* 429 for the manifest, always */
 	PEER_MISSING,       /* 404 for all */

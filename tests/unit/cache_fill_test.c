@@ -147,6 +147,39 @@ TEST(fill_that_is_short_long_or_wrong_is_never_published)
 	end();
 }
 
+TEST(fill_that_was_wrong_is_followed_by_another_to_which_readers_go)
+{
+	enum { LEN = FILL_CHUNK + 5 };
+	struct filler f = { .announced = LEN }, second = { .announced = LEN };
+	struct digest d;
+	char *body = body_make(7, LEN, &d), *wrong = body_make(8, LEN, &d);
+	struct blob *b, *next, *joined;
+
+	body_make_digest(body, LEN, &d);
+	require(begin(NULL));
+	require(cache_get(r.cache, CACHE_BLOB, &d, &b) == CACHE_MISS);
+	filler_start(&f, r.cache, l, b, wrong, LEN);
+	f.fill.again = true;
+	rig_run(l);
+	check_eq(f.err, ERR_DIGEST);
+	require(f.fill.next != NULL);
+	next = blob_successor(b);
+	check(next == f.fill.next);
+	check_eq(cache_get(r.cache, CACHE_BLOB, &d, &joined), CACHE_JOIN);
+	check(joined == next);
+	blob_unref(joined);
+	filler_start(&second, r.cache, l, next, body, LEN);
+	rig_run(l);
+	check_eq(second.err, 0);
+	check(rig_body_is(next, body, LEN));
+	blob_unref(f.fill.next);
+	blob_unref(next);
+	blob_unref(b);
+	free(body);
+	free(wrong);
+	end();
+}
+
 TEST(fill_given_up_before_it_knows_anything)
 {
 	struct filler f = { 0 };

@@ -141,20 +141,26 @@ static inline void rig_blob_path(struct rig *r, uint32_t kind, const struct dige
 	store_path(&r->cache->store, kind, d, type, out);
 }
 
+static inline void body_make_digest(const char *mem, size_t len, struct digest *d)
+{
+	struct digest_ctx ctx;
+
+	digest_begin(&ctx, DIGEST_SHA256);
+	digest_update(&ctx, mem, len);
+	digest_end(&ctx, d);
+}
+
 /* The body number <seed>: bytes that differ everywhere. */
 static inline char *body_make(unsigned seed, size_t len, struct digest *d)
 {
 	char *mem = malloc(len + 1);
-	struct digest_ctx ctx;
 	uint64_t x = seed * 0x9e3779b97f4a7c15 + 1;
 
 	for (size_t i = 0; i < len; i++) {
 		x = x * 6364136223846793005 + 1442695040888963407;
 		mem[i] = (char)(x >> 56);
 	}
-	digest_begin(&ctx, DIGEST_SHA256);
-	digest_update(&ctx, mem, len);
-	digest_end(&ctx, d);
+	body_make_digest(mem, len, d);
 	return mem;
 }
 
