@@ -16,6 +16,8 @@ enum {
 	/* tags/list and referrers pages, token answers, upstream error bodies. */
 	LIST_MAX = 8 * 1024 * 1024,
 	TOKEN_ANSWER_MAX = 64 * 1024,
+	/* A client's form for a token; refresh tokens have some KB. */
+	LOGIN_FORM_MAX = 16 * 1024,
 	ERROR_BODY_MAX = 16 * 1024,
 
 	/* OCI distribution: name and tag; by custom hostname and name have 255 bytes at most. */

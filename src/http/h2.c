@@ -401,11 +401,23 @@ static int on_invalid_header(nghttp2_session *s, const nghttp2_frame *frame, con
 	return 0;
 }
 
+static void give_data(nghttp2_session *s, struct h2 *h, int32_t id, struct slice piece, bool end)
+{
+	void *stream = nghttp2_session_get_stream_user_data(s, id);
+
+	if (stream && h->ops->data && !h->calmed)
+		h->ops->data(stream, piece, end);
+}
+
 static int on_frame_recv(nghttp2_session *s, const nghttp2_frame *frame, void *user)
 {
+	bool trailers = frame->hd.type == NGHTTP2_HEADERS &&
+			frame->headers.cat == NGHTTP2_HCAT_HEADERS;
 	struct h2 *h = user;
 
-	(void)s;
+	if ((frame->hd.type == NGHTTP2_DATA || trailers) &&
+	    (frame->hd.flags & NGHTTP2_FLAG_END_STREAM))
+		give_data(s, h, frame->hd.stream_id, SLICE_NONE, true);
 	if (frame->hd.type != NGHTTP2_HEADERS || h->head_state == HEAD_NONE)
 		return 0;
 	if (h->head_state == HEAD_TRAILERS || h->calmed)
@@ -425,13 +437,14 @@ static int on_invalid_frame(nghttp2_session *s, const nghttp2_frame *frame, int 
 }
 
 /*
- * A body that nobody wants: its stream gets no more window, the connection does.  Behind the answer
+ * Of a body that somebody wants only a form's length is: its stream gets no more window, the
+ * connection does.  Behind the answer
  * it is stopped (RFC 9113 8.1), if it does not end by itself at once: curl 7 takes a stop ill.
  */
 static int on_data(nghttp2_session *s, uint8_t flags, int32_t id, const uint8_t *data, size_t len,
 		   void *user)
 {
-	(void)data, (void)user;
+	give_data(s, user, id, (struct slice){ (const char *)data, len }, false);
 	if (!(flags & NGHTTP2_FLAG_END_STREAM) &&
 	    nghttp2_session_get_stream_local_close(s, id) == 1)
 		(void)nghttp2_submit_rst_stream(s, 0, id, NGHTTP2_NO_ERROR);

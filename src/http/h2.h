@@ -59,6 +59,8 @@ struct h2_ops {
 	 * the connection has to be cut.
 	 */
 	int (*body)(void *stream, char *dst, size_t cap, bool *end);
+	/* The request's body, if it is wanted: a piece, or its end.  NULL: none is. */
+	void (*data)(void *stream, struct slice piece, bool end);
 	/* The answer is on its way in whole, or the stream was reset, by whomever. */
 	void (*ended)(void *stream);
 };

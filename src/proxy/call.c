@@ -5,6 +5,7 @@
 
 #include "base/err.h"
 #include "proxy/client_private.h"
+#include "proxy/login.h"
 #include "proxy/reply.h"
 
 static void call_woken(struct task *task);
@@ -38,6 +39,21 @@ static struct call *call_new(struct client *c, int32_t id)
 	return k;
 }
 
+/* A form; no other body is wanted. */
+static void call_data(void *stream, struct slice piece, bool end)
+{
+	struct call *k = stream;
+	struct loop *l = k->client->proxy->loop;
+
+	if (k->state != CALL_XFER || k->xfer.state != XFER_FORM)
+		return;
+	login_form(&k->xfer, piece, end);
+	if (k->xfer.state == XFER_FORM)
+		return;
+	loop_timer_clear(l, &k->timer);
+	loop_wake(l, &k->task);
+}
+
 static void *call_request(void *owner, int32_t id, const struct msg *m)
 {
 	struct client *c = owner;
@@ -46,8 +62,16 @@ static void *call_request(void *owner, int32_t id, const struct msg *m)
 				  .kind = c->kind,
 				  .sni = c->kind == LISTEN_HTTPS ? c->stream.sni : NULL };
 
-	if (k)
-		xfer_start(&k->xfer, c->proxy, &k->task, &r);
+	if (!k)
+		return NULL;
+	xfer_start(&k->xfer, c->proxy, &k->task, &r);
+	/* Before its body comes: is it wanted? */
+	if (m->method == METHOD_POST && !xfer_run(&k->xfer) && k->xfer.state == XFER_FORM) {
+		loop_timer_set(c->proxy->loop, &k->timer,
+			       proxy_now(c->proxy) + c->proxy->config->server.header_timeout_ms);
+		if (m->body == BODY_NONE)
+			call_data(k, SLICE_NONE, true);
+	}
 	return k;
 }
 
@@ -114,9 +138,10 @@ static void call_timeout(struct timer *t)
 	struct client *c = k->client;
 	uint64_t since_ms = proxy_now(c->proxy) - c->sent_ms;
 
-	if (k->state != CALL_SEND)
+	if (k->state == CALL_OVER)
 		return;
-	if (!h2_is_blocked(c->h2, k->id) && since_ms < c->proxy->config->server.send_timeout_ms) {
+	if (k->state == CALL_SEND && !h2_is_blocked(c->h2, k->id) &&
+	    since_ms < c->proxy->config->server.send_timeout_ms) {
 		call_arm(k);
 		return;
 	}
@@ -149,6 +174,7 @@ const struct h2_ops call_ops = {
 	.request = call_request,
 	.refuse = call_refuse,
 	.body = call_body,
+	.data = call_data,
 	.ended = call_ended,
 };
 

@@ -56,6 +56,7 @@ static void client_free(struct client *c)
 	assert(!c->xfer && !c->h2 && c->calls_count == 0);
 	loop_timer_clear(p->loop, &c->timer);
 	loop_unwake(p->loop, &c->task);
+	client_h1_wipe(c);
 	if (c->in.mem)
 		pool_put(&p->head_pool, c->in.mem);
 	list_remove(&c->node);

@@ -43,10 +43,12 @@ struct client {
 	struct stream stream;
 	enum client_state state;
 	enum listener_kind kind;
-	struct buf in;     /* from head_pool while something is in it */
-	struct xfer *xfer; /* from xfer_pool while a request is served */
-	bool head_made;    /* it is in the slab or beyond */
-	bool keep;         /* another request may follow */
+	struct buf in;       /* from head_pool while something is in it */
+	struct xfer *xfer;   /* from xfer_pool while a request is served */
+	struct h1_body form; /* of the request, for the xfer */
+	bool has_form;
+	bool head_made; /* it is in the slab or beyond */
+	bool keep;      /* another request may follow */
 	bool chunked;
 	bool body_done;
 	bool served;     /* a request came */

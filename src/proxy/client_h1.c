@@ -7,6 +7,7 @@
 
 #include "base/err.h"
 #include "http/h1.h"
+#include "proxy/login.h"
 #include "proxy/reply.h"
 
 enum {
@@ -15,6 +16,14 @@ enum {
 	CHUNK_TAIL = 2,
 	CHUNK_LAST = 5,
 };
+
+/* That is a secret, wherever in the buffer it was moved to. */
+void client_h1_wipe(struct client *c)
+{
+	if (c->has_form && c->in.mem)
+		explicit_bzero(c->in.mem, c->in.cap);
+	c->has_form = false;
+}
 
 static bool client_borrow_buf(struct client *c)
 {
@@ -33,6 +42,7 @@ static void client_return_buf(struct client *c)
 {
 	if (!c->in.mem || buf_len(&c->in) > 0)
 		return;
+	client_h1_wipe(c);
 	pool_put(&c->proxy->head_pool, c->in.mem);
 	buf_init(&c->in, NULL, 0);
 }
@@ -93,10 +103,11 @@ static enum client_step client_request(struct client *c, const struct msg *m)
 
 	if (!client_get_xfer(c))
 		return client_kill(c, true, NULL);
-	/* Nothing that a mirror serves has a request body: it is not read, nothing may follow. */
+	/* Hardly a body is read (client_form()), so nothing may follow. */
 	c->keep = m->keep_alive && !body && !c->proxy->draining;
 	loop_timer_clear(c->proxy->loop, &c->timer);
 	xfer_start(c->xfer, c->proxy, &c->task, &r);
+	h1_body_init(&c->form, m);
 	c->state = CLIENT_XFER;
 	return STEP_MORE;
 }
@@ -190,12 +201,50 @@ static size_t client_make_head(struct client *c, char *h)
 	return n + 2;
 }
 
+/* The request's body, which the xfer asks for.  WAIT: more is to come. */
+static enum client_step client_form(struct client *c)
+{
+	struct xfer *x = c->xfer;
+	struct slice piece;
+	enum h1_result r;
+	size_t used;
+	int n;
+
+	if (!c->has_form)
+		client_arm(c, c->proxy->config->server.header_timeout_ms);
+	c->has_form = true;
+	while (x->state == XFER_FORM) {
+		if (!client_borrow_buf(c))
+			return client_kill(c, true, "no_memory");
+		r = h1_body_next(&c->form, buf_data(&c->in), &used, &piece);
+		if (r == H1_BAD)
+			return client_kill(c, true, "bad_request");
+		login_form(x, piece, r == H1_DONE);
+		buf_take(&c->in, used);
+		if (r == H1_DONE || used > 0)
+			continue;
+		buf_compact(&c->in);
+		n = stream_pull(&c->stream, &c->in);
+		if (n < 0)
+			return client_kill(c, false, "client_gone");
+		if (n == 0)
+			return STEP_WAIT;
+	}
+	loop_timer_clear(c->proxy->loop, &c->timer);
+	client_return_buf(c);
+	return STEP_MORE;
+}
+
 enum client_step client_h1_xfer(struct client *c)
 {
 	if (c->stream.err)
 		return client_kill(c, false, "client_gone");
-	if (!xfer_run(c->xfer))
-		return STEP_WAIT;
+	while (!xfer_run(c->xfer)) {
+		if (c->xfer->state != XFER_FORM || client_form(c) == STEP_WAIT)
+			return STEP_WAIT;
+		if (c->state != CLIENT_XFER)
+			return STEP_MORE;
+	}
 	if (c->xfer->close || c->proxy->draining)
 		c->keep = false;
 	reply_count(c->xfer);

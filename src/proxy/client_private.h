@@ -24,6 +24,8 @@ enum client_step client_h1_read(struct client *c);   /* IDLE, HEAD */
 enum client_step client_h1_xfer(struct client *c);   /* XFER */
 enum client_step client_h1_send(struct client *c);   /* SEND */
 enum client_step client_h1_finish(struct client *c); /* FINISH */
+/* Before its buffer goes: a form may have come through it. */
+void client_h1_wipe(struct client *c);
 
 /* client_h2.c.  What such a connection begins with. */
 extern const struct slice client_h2_preface;

@@ -92,6 +92,7 @@ void fetch_start(struct fetch *f, struct proxy *p, const struct fetch_opts *o)
 	task_init(&f->task, fetch_run);
 	timer_init(&f->timer, fetch_timeout);
 	list_init(&f->token_node);
+	f->fresh = o->form.ptr != NULL; /* no kept connection, on which it might be sent twice */
 	fetch_ask(f, &o->mirror->ups[o->first]);
 }
 
@@ -103,22 +104,31 @@ static bool fetch_make_request(struct fetch *f)
 	const char *auth = fetch_authorization(f);
 	const char *authority = uri_authority(&f->arena, &f->at);
 	const char *range = "";
+	const char *form = "";
 
 	if (f->o.from > 0 && !f->probing)
 		range = arena_printf(&f->arena, "Range: bytes=%llu-\r\n",
 				     (unsigned long long)f->o.from);
 	if (f->o.first_byte && !f->probing)
 		range = "Range: bytes=0-0\r\n";
-	if (!authority || !range)
+	if (f->o.form.ptr)
+		form = arena_printf(&f->arena,
+				    "Content-Type: application/x-www-form-urlencoded\r\n"
+				    "Content-Length: %zu\r\n",
+				    f->o.form.len);
+	if (!authority || !range || !form)
 		return false;
 	f->request = arena_printf(
 		&f->arena,
-		"%s %.*s HTTP/1.1\r\nHost: %s\r\nUser-Agent: sluice/%s\r\n%s%s%s%s%s%s%s"
-		"Accept-Encoding: identity\r\n\r\n",
-		f->o.head && !f->probing ? "HEAD" : "GET", SLICE_FMT(target), authority,
-		version_text(), range, f->o.accept ? "Accept: " : "",
+		"%s %.*s HTTP/1.1\r\nHost: %s\r\nUser-Agent: sluice/%s\r\n%s%s%s%s%s%s%s%s"
+		"Accept-Encoding: identity\r\n\r\n%.*s",
+		f->o.form.ptr              ? "POST"
+		: f->o.head && !f->probing ? "HEAD"
+					   : "GET",
+		SLICE_FMT(target), authority, version_text(), range, f->o.accept ? "Accept: " : "",
 		f->o.accept ? f->o.accept : "", f->o.accept ? "\r\n" : "",
-		auth ? "Authorization: " : "", auth ? auth : "", auth ? "\r\n" : "");
+		auth ? "Authorization: " : "", auth ? auth : "", auth ? "\r\n" : "", form,
+		SLICE_FMT(f->o.form));
 	if (!f->request)
 		return false;
 	f->request_len = strlen(f->request);
@@ -218,7 +228,7 @@ static int fetch_redirect(struct fetch *f)
 	struct slice where = msg_field(&f->msg, "Location");
 	struct uri to;
 
-	if (++f->redirects > REDIRECTS_MAX || !where.ptr)
+	if (++f->redirects > REDIRECTS_MAX || !where.ptr || f->o.form.ptr)
 		return ERR_REDIRECT;
 	if (!uri_resolve(&f->arena, &f->at, where, &to))
 		return ERR_REDIRECT;

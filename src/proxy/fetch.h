@@ -54,6 +54,7 @@ struct fetch_opts {
 	 * no other upstream is asked.
 	 */
 	const struct uri *place;
+	struct slice form; /* POSTed to <place>; secret, borrowed; once, and along no redirect */
 	const char *authorization; /* without <place>: the client's own; secret, borrowed */
 };
 

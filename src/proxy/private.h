@@ -14,8 +14,7 @@
  *     and only if config_realm_ok(); his token to upstream's own origin.  Neither is kept.
  *  4. By plain HTTP it is served only if a balancer says that the client's side has TLS.
  *
- * A client learns from the 401's challenge to ask /token/MIRROR here.  POST (OAuth2) is answered
- * 405, after which clients send GET with Basic.
+ * A client learns from the 401's challenge to ask /token/MIRROR here: login.h.
  */
 #pragma once
 
@@ -26,13 +25,20 @@ static inline bool private_is(const struct xfer *x)
 	return x->mirror && x->mirror->conf->auth == AUTH_CLIENT;
 }
 
+/* The one that it has. */
+static inline struct upstream *private_up(const struct xfer *x)
+{
+	return &x->mirror->ups[0];
+}
+
 /* Is there TLS before the client?  False: that is answered. */
 bool private_is_safe(struct xfer *x);
-/* True: it is such a mirror's /v2/, or its token endpoint; the state is set. */
+/* True: it is such a mirror's /v2/; the state is set. */
 bool private_ping_route(struct xfer *x);
-bool private_token_route(struct xfer *x);
+/* Asks upstream's /v2/. */
+void private_ask_ping(struct xfer *x, const char *authorization);
 /*
- * In XFER_PING, XFER_TOKEN, and XFER_PRIVATE, which ends in XFER_ANSWER, XFER_LOOKUP or XFER_RELAY.
+ * In XFER_PING, and XFER_PRIVATE, which ends in XFER_ANSWER, XFER_LOOKUP or XFER_RELAY.
  * False: the owner will be woken.
  */
 bool private_run(struct xfer *x);

@@ -10,6 +10,7 @@
 #include "config/policy.h"
 #include "proxy/answer.h"
 #include "proxy/local.h"
+#include "proxy/login.h"
 #include "proxy/private.h"
 #include "proxy/pull.h"
 #include "proxy/recall.h"
@@ -151,7 +152,7 @@ static enum step xfer_route(struct xfer *x)
 		return STEP_MORE;
 	}
 	oci_parse(&x->arena, x->target, &x->path);
-	if (private_token_route(x))
+	if (login_route(x))
 		return STEP_MORE;
 	if (x->method != METHOD_GET && x->method != METHOD_HEAD) {
 		answer_error(x, 405, "UNSUPPORTED",
@@ -630,8 +631,9 @@ bool xfer_run(struct xfer *x)
 		switch (x->state) {
 		case XFER_ROUTE: s = xfer_route(x); break;
 		case XFER_PRIVATE:
-		case XFER_PING:
-		case XFER_TOKEN: s = private_run(x) ? STEP_MORE : STEP_WAIT; break;
+		case XFER_PING: s = private_run(x) ? STEP_MORE : STEP_WAIT; break;
+		case XFER_FORM: s = STEP_WAIT; break;
+		case XFER_TOKEN: s = login_run(x) ? STEP_MORE : STEP_WAIT; break;
 		case XFER_TAG: s = xfer_tag(x); break;
 		case XFER_LOOKUP: s = xfer_lookup(x); break;
 		case XFER_FILL: s = xfer_fill(x); break;
@@ -652,10 +654,7 @@ bool xfer_close(struct xfer *x)
 	if (x->blob)
 		blob_unref(x->blob);
 	x->blob = NULL;
-	if (x->secret)
-		explicit_bzero(x->secret, strlen(x->secret));
-	if (x->secret && x->relayed.mem)
-		explicit_bzero(x->relayed.mem, x->relayed.tail);
+	login_fini(x);
 	private_forget(x);
 	free(x->relayed.mem);
 	buf_init(&x->relayed, NULL, 0);

@@ -6,6 +6,7 @@
  *   ROUTE -> TAG -> LOOKUP -> FILL -> ANSWER       a manifest or blob
  *            LOOKUP, FILL -> BYPASS -> ANSWER      the same while the disk fails
  *   ROUTE -> PRIVATE -> LOOKUP ...                 the same, each client with his own permission
+ *   ROUTE [-> FORM] -> TOKEN -> ANSWER             a client's login (login.h)
  *   ROUTE -> RELAY -> ANSWER                       tags/list, referrers, HEAD of what is not cached
  *   ROUTE -> ANSWER                                ping, errors, admin, redirects
  *
@@ -21,11 +22,14 @@
 #include "proxy/small.h"
 #include "proxy/tagcheck.h"
 
+struct login;
+
 enum xfer_state {
 	XFER_ROUTE,
 	XFER_PRIVATE, /* auth = client: does upstream allow it to this client?  See private.h */
 	XFER_PING,    /* the same for /v2/ */
-	XFER_TOKEN,   /* the same for a token */
+	XFER_FORM,    /* a POST for a token: its body is to be given by login_form() */
+	XFER_TOKEN,   /* the same for a token: login.h */
 	XFER_TAG,     /* waiting for a tag check */
 	XFER_LOOKUP,
 	XFER_FILL,   /* waiting for the blob's size (a manifest: all of it), or its failure */
@@ -84,6 +88,7 @@ struct xfer {
 	struct buf relayed;       /* malloc'ed */
 	const struct small *kept; /* a reference: what is answered from memory */
 	char *secret;             /* in the arena: an answer to wipe */
+	struct login *login;      /* a form; NULL: none */
 	bool learned;             /* /v2/ was asked what upstream wants */
 	uint64_t granted_bytes;   /* auth = client: of the blob that upstream allows */
 	bool ungranted;           /* upstream must be asked whatever gate.h has */

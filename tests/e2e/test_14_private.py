@@ -8,7 +8,7 @@ import urllib.parse
 import pytest
 
 from rig import httpd, images, tokens
-from rig.clients import CLIENTS, Mirror
+from rig.clients import CLIENTS, Mirror, curl
 from rig.proc import wait_for
 from rig.wire import ACCEPT, Ended
 
@@ -70,9 +70,10 @@ def everything(image):
     yield "GET", f"/v2/{image.repo}/tags/list", []
 
 
-@pytest.mark.parametrize("client", ["skopeo", "podman", "ctr"])
+@pytest.mark.parametrize("client", ["skopeo", "podman", "ctr", "ctr-oauth"])
 def test_real_client(rig, mirror, home, secret, client):
     """A private image comes with the client's password, and not without."""
+    client, _, rig.auth.oauth = client.partition("-")
     with CLIENTS[client](home, Mirror(mirror.host, mirror.host, rig.ca.pem)) as c:
         with pytest.raises(RuntimeError):
             c.pull(secret.name)
@@ -80,6 +81,7 @@ def test_real_client(rig, mirror, home, secret, client):
         c.forget()
         with pytest.raises(RuntimeError):
             c.pull(secret.name)
+    assert {f["grant_type"] for f in rig.auth.forms} == ({"password"} if rig.auth.oauth else set())
 
 
 def test_podman_login(rig, mirror, home, secret):
@@ -92,7 +94,10 @@ def test_podman_login(rig, mirror, home, secret):
                  f"{mirror.host}/{secret.name}")
 
 
-def test_docker_login(rig, mirror, home, secret):
+@pytest.mark.parametrize("oauth", [False, True])
+def test_docker_login(rig, mirror, home, secret, oauth):
+    """With OAuth2 docker keeps a refresh token in place of the password, and comes with it."""
+    rig.auth.oauth = oauth
     with CLIENTS["docker"](home, Mirror(mirror.host, mirror.host, rig.ca.pem)) as c:
         login = ["login", "-u", "alice", "-p"]
         assert c.docker(*login, "wrong", mirror.host, check=False).returncode
@@ -100,6 +105,7 @@ def test_docker_login(rig, mirror, home, secret):
             c.pull(secret.name)
         c.docker(*login, tokens.USERS["alice"], mirror.host)
         assert c.pull(secret.name) == secret.digest
+    assert {f["grant_type"] for f in rig.auth.forms} == ({"refresh_token"} if oauth else set())
 
 
 def test_ctr_by_namespace(rig, mirror, home, secret):
@@ -171,15 +177,116 @@ def test_wrong_password(rig, get):
     wrong = "Authorization: Basic " + base64.b64encode(b"alice:wrong").decode()
     assert ask_token(get, f"&scope=repository:{REPO}:pull", wrong).status == 401
     assert ask_token(get, "", "Authorization: Bearer x").status == 401
-    assert get("/token/docker.io", method="POST").status == 405
+    assert get("/token/docker.io", method="PUT").status == 405
     assert get("/token/second.test").status == 404
     assert ask_token(get, "&scope=x" * 9).status == 400
 
 
-def test_realm_that_is_not_allowed(rig, start, get):
+FORM = {"grant_type": "password", "service": "docker.io", "client_id": "sluice-test",
+        "scope": f"repository:{REPO}:pull,push registry:catalog:*", "username": "alice",
+        "password": tokens.USERS["alice"]}
+
+
+@pytest.fixture
+def post(wire, mirror):
+    """post(form or text): at the token endpoint; `cut` puts the form into pieces of one byte."""
+    def ask(form, *headers, to=None, length=None, cut=False, path="/token/docker.io"):
+        text = form if isinstance(form, str) else urllib.parse.urlencode(form)
+        size = len(text) if length is None else length
+        w = wire(to or mirror, name=HOST)
+        w.send("".join(f"{x}\r\n" for x in (
+            f"POST {path} HTTP/1.1", f"Host: {HOST}", f"Content-Length: {size}",
+            "Content-Type: application/x-www-form-urlencoded", *headers, "")))
+        for c in text if cut else [text]:
+            w.send(c)
+        return w.answer()
+    return ask
+
+
+@pytest.mark.parametrize("oauth", [True, False])
+@pytest.mark.parametrize("cut", [True, False])
+def test_post(rig, post, get, secret, mirror, oauth, cut):
+    """A form goes to a token server that takes forms, as GET to another one; only pulls pass."""
+    rig.auth.oauth = oauth
+    a = post(FORM | {"access_type": "offline"}, "Authorization: Basic bm9ib2R5Og==", cut=cut)
+    answer = json.loads(a.body)
+    assert a.status == 200 and a.get("Cache-Control") == "no-store"
+    token = answer["access_token"]
+    assert get(manifest(secret), f"Authorization: Bearer {token}", *ACCEPT).body == secret.raw
+    assert [r.method for r in rig.auth.log] == (["POST"] if oauth else ["POST", "GET"])
+    if oauth:
+        assert rig.auth.forms == [FORM | {"scope": f"repository:{REPO}:pull",
+                                          "service": tokens.SERVICE, "access_type": "offline"}]
+        rig.auth.forms.clear()
+        refresh = {"grant_type": "refresh_token", "refresh_token": answer["refresh_token"],
+                   "scope": FORM["scope"], "password": "not passed on"}
+        token = json.loads(post(refresh).body)["access_token"]
+        assert get(manifest(secret), f"Authorization: Bearer {token}", *ACCEPT).status == 200
+        del refresh["password"]
+        assert rig.auth.forms == [refresh | {"scope": f"repository:{REPO}:pull",
+                                             "service": tokens.SERVICE, "client_id": "sluice"}]
+    for r in (*rig.front.log, *rig.cdn.log):
+        assert not (r.get("Authorization") or "").startswith("Basic")
+    for text in (mirror.process.log.read_text(), mirror.access_path.read_text()):
+        assert not any(x in text for x in ("correct", "refresh-", "eyJ"))
+
+
+def test_post_by_http2(rig, start, tmp_path):
+    """The same with a form in DATA frames, none at all, and one that is too long."""
+    s = start({"server": {"http2": "yes"},
+               "mirror docker.io": {"auth": "client", "realm": "127.0.0.2"}})
+    rig.auth.oauth = True
+    for form, status in ((FORM, 200), (FORM | {"password": "wrong"}, 401), ({}, 400),
+                         (FORM | {"password": "x" * 20000}, 413)):
+        (tmp_path / "form").write_text(urllib.parse.urlencode(form))
+        out = curl("--http2", "-w", "\n%{http_code} %{http_version}", "-d", f"@{tmp_path}/form",
+                   f"{s.url}/token/docker.io", ca=rig.ca.pem).stdout
+        assert out.splitlines()[-1] == f"{status} 2", form
+        assert "access_token" in out or status != 200
+    assert len(rig.auth.log) == 2
+
+
+def test_post_refused(rig, post, get):
+    """What is no login is answered here; what the token server refuses, it refuses."""
+    rig.auth.oauth = True
+    for bad in ("", "grant_type=password", "x" * 20, "grant_type=password&username=alice&password=%zz",
+                FORM | {"grant_type": "client_credentials"}, FORM | {"username": "a:b"},
+                FORM | {"username": "a\r\nb"}, urllib.parse.urlencode(FORM) + "&password=again",
+                FORM | {"scope": "x " * 9}):
+        assert post(bad).status == 400, bad
+    assert post(FORM | {"password": "x" * 20000}).status == 413
+    assert post(FORM, path="/token/second.test").status in (404, 405)
+    assert not rig.auth.log
+    assert post(FORM | {"password": "wrong"}).status == 401
+    assert post({"grant_type": "refresh_token", "refresh_token": "wrong"}).status == 401
+    rig.auth.oauth = False
+    assert post({"grant_type": "refresh_token", "refresh_token": "wrong"}).status == 405
+    assert post(FORM | {"password": "wrong"}).status == 401
+    with rig.auth.fault(httpd.redirect(lambda r: r.target + "&again=1", 307)):
+        assert post(FORM).status == 502
+    for r in rig.auth.log:
+        assert "correct" not in r.target
+
+
+def test_post_cut_off(rig, wire, mirror, post):
+    """A form that does not come to its end asks nobody, and holds nothing up."""
+    rig.auth.oauth = True
+    head = (f"POST /token/docker.io HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 500\r\n\r\n"
+            "grant_type=password&username=alice")
+    w = wire(mirror, name=HOST)
+    w.send(head)
+    w.close()
+    assert post(FORM).status == 200
+    mirror.wait_metric("connections_now", 0)
+    assert len(rig.auth.log) == 1
+
+
+def test_realm_that_is_not_allowed(rig, start, get, post):
     """A token server that the configuration does not know gets no credentials."""
+    rig.auth.oauth = True
     s = start({"mirror docker.io": {"auth": "client"}})
     assert ask_token(get, "", BASIC, to=s).status == 502
+    assert post(FORM, to=s).status == 502
     assert not rig.auth.log
 
 

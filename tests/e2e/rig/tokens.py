@@ -19,6 +19,9 @@ def b64(data):
 class TokenServer(Server):
     """GET /token?service=S&scope=repository:NAME:pull[&scope=..]
 
+    POST /token with a form (OAuth2), if oauth is set; then a refresh token is given, too, to who
+    asks for it.
+
     Repositories under private/ and every push are for USERS only.  What a test may set:
     spelling ("token", "access_token" or "both"), expires_in (None: not said), lifetime_s.
     """
@@ -34,6 +37,7 @@ class TokenServer(Server):
 
     def defaults(self):
         self.spelling, self.expires_in, self.lifetime_s = "token", 300, 300
+        self.oauth, self.refresh, self.forms = False, {}, []
 
     @property
     def realm(self):
@@ -67,6 +71,8 @@ class TokenServer(Server):
         path, _, query = req.target.partition("?")
         if path != "/token":
             return Reply(404)
+        if req.method == "POST" and self.oauth:
+            return self.post(b"".join(req.body).decode())
         if req.method != "GET":
             return Reply(405)
         user, query = self.user(req), urllib.parse.parse_qs(query)
@@ -77,6 +83,29 @@ class TokenServer(Server):
         body = dict.fromkeys(keys, token)
         if self.expires_in is not None:
             body["expires_in"] = self.expires_in
+        if self.oauth and user and query.get("offline_token") == ["true"]:
+            body["refresh_token"] = self.remember(user)
+        return Reply(200, [("Content-Type", "application/json")], json.dumps(body))
+
+    def remember(self, user):
+        token = "refresh-" + secrets.token_urlsafe(24)
+        self.refresh[token] = user
+        return token
+
+    def post(self, text):
+        form = dict(urllib.parse.parse_qsl(text, strict_parsing=True))
+        self.forms.append(form)
+        if form.get("grant_type") == "password":
+            name = form.get("username")
+            user = name if USERS.get(name) == form.get("password") else None
+        else:
+            user = self.refresh.get(form.get("refresh_token"))
+        if not user or form.get("service") != SERVICE or not form.get("client_id"):
+            return Reply(401, [("Content-Type", "application/json")], '{"details":"who are you"}')
+        body = {"access_token": self.issue(list(grants(form.get("scope", ""), user)), user),
+                "expires_in": self.expires_in, "scope": form.get("scope", "")}
+        if form.get("access_type") == "offline":
+            body["refresh_token"] = self.remember(user)
         return Reply(200, [("Content-Type", "application/json")], json.dumps(body))
 
 
