@@ -102,7 +102,12 @@ static void take_end(void *stream)
 	((struct slot *)stream)->ended++;
 }
 
-static const struct h2_ops ops = { take_request, take_refusal, give_body, take_end };
+static const struct h2_ops ops = {
+	.request = take_request,
+	.refuse = take_refusal,
+	.body = give_body,
+	.ended = take_end,
+};
 
 /* ---- nghttp2's client ---- */
 
