@@ -81,9 +81,9 @@ static const char *answer_upstream(const struct xfer *x)
 
 void answer_failed(struct xfer *x, int err)
 {
-	int status = err == -ETIMEDOUT || err == ERR_DNS_TIMEOUT ? 504
-		     : err == ERR_LIMIT || err == ERR_KILLED     ? 503
-								 : 502;
+	int status = err == -ETIMEDOUT || err == ERR_DNS_TIMEOUT                ? 504
+		     : err == ERR_LIMIT || err == ERR_KILLED || err == ERR_BUSY ? 503
+										: 502;
 	const char *why = arena_printf(&x->arena, "upstream %s of %s: %s", answer_upstream(x),
 				       x->mirror->conf->name, err_text(err));
 

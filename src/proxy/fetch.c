@@ -252,6 +252,8 @@ static enum step fetch_judge(struct fetch *f)
 	f->member = f->conn->member;
 	upconn_report(f->conn, status >= 500 ? UPCONN_5XX : UPCONN_OK);
 	fetch_count(f);
+	if (f->doubted && fetch_undoubt(f))
+		return fetch_follow(f, FETCH_AUTH);
 	if (is_redirect(status) && !f->probing) {
 		int err = fetch_redirect(f);
 

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
+#include <errno.h>
 #include <stdlib.h>
 
 #include "base/err.h"
+#include "base/log.h"
 #include "http/challenge.h"
 #include "proxy/fetch_private.h"
 #include "proxy/token.h"
@@ -10,7 +12,9 @@ void fetch_drop_token(struct fetch *f, bool bad)
 {
 	if (f->token)
 		token_put(f->token, f, bad);
-	f->token = NULL;
+	if (f->doubted)
+		token_put(f->doubted, f, false);
+	f->token = f->doubted = NULL;
 }
 
 static bool fetch_wants_token(const struct fetch *f)
@@ -29,6 +33,24 @@ static void fetch_login_refused(struct fetch *f, struct blob_failure *why)
 	fetch_refused(f, why);
 }
 
+/*
+ * No token from the realm that was learnt: upstream may have moved it.  Once, the request goes
+ * without a token, and the challenge of its 401 decides.
+ */
+static bool fetch_doubt(struct fetch *f)
+{
+	const struct token *t = f->token;
+
+	if (f->sure || t->status == 429 || t->err == -ENOMEM || t->err == ERR_LIMIT ||
+	    t->err == ERR_KILLED)
+		return false;
+	f->sure = true;
+	f->doubted = f->token;
+	f->token = NULL;
+	f->state = FETCH_CONN;
+	return true;
+}
+
 enum step fetch_auth(struct fetch *f)
 {
 	struct blob_failure why;
@@ -37,7 +59,7 @@ enum step fetch_auth(struct fetch *f)
 	if (!f->o.place && f->o.mirror->conf->auth != AUTH_CLIENT && f->account < 0 &&
 	    !fetch_pick(f))
 		return STEP_WAIT;
-	if (!fetch_wants_token(f)) {
+	if (!f->token && !fetch_wants_token(f)) {
 		f->state = FETCH_CONN;
 		return STEP_MORE;
 	}
@@ -52,6 +74,8 @@ enum step fetch_auth(struct fetch *f)
 	case TOKEN_ASKING: return STEP_WAIT;
 	case TOKEN_READY: f->state = FETCH_CONN; return STEP_MORE;
 	case TOKEN_FAILED:
+		if (fetch_doubt(f))
+			return STEP_MORE;
 		if (f->token->status >= 400) {
 			why = (struct blob_failure){ .status = f->token->status,
 						     .retry_after_s = f->token->retry_after_s };
@@ -105,6 +129,20 @@ static bool upstream_learn(struct upstream *up, const struct challenge *c)
 	return true;
 }
 
+static void upstream_forget(struct upstream *up)
+{
+	free(up->realm);
+	free(up->service);
+	up->realm = up->service = NULL;
+	up->basic = false;
+}
+
+/* Have we what it asks for?  (Everybody may ask for a token.) */
+static bool fetch_can(const struct fetch *f, const struct challenge *c)
+{
+	return c->scheme != CHALLENGE_BASIC || upstream_account(f->up, (unsigned)f->account);
+}
+
 static bool fetch_challenge(struct fetch *f, struct challenge *c)
 {
 	struct slice value;
@@ -143,8 +181,30 @@ bool fetch_reauth(struct fetch *f)
 		return true;
 	}
 	f->probing = false;
-	if (c.scheme == CHALLENGE_BASIC &&
-	    (!upstream_account(f->up, (unsigned)f->account) || f->up->basic))
+	if (!fetch_can(f, &c) || (c.scheme == CHALLENGE_BASIC && f->up->basic))
 		return false;
+	f->sure = true;
 	return upstream_learn(f->up, &c);
+}
+
+bool fetch_undoubt(struct fetch *f)
+{
+	struct token *t = f->doubted;
+	struct challenge c;
+
+	f->doubted = NULL;
+	if (f->msg.status < 400) { /* it asks for none any more */
+		token_put(t, f, false);
+		upstream_forget(f->up);
+		return false;
+	}
+	if (f->msg.status == 401 && fetch_challenge(f, &c) && !token_is_of(t, c.realm, c.service) &&
+	    fetch_can(f, &c) && upstream_learn(f->up, &c)) {
+		log_info("upstream mirror=%s upstream=%s names another token server realm=%s",
+			 f->o.mirror->conf->name, f->up->conf->text, LOG_Q(c.realm));
+		token_put(t, f, false);
+		return true;
+	}
+	f->token = t; /* its failure is what counts */
+	return true;
 }

@@ -19,6 +19,8 @@ enum step fetch_auth(struct fetch *f);
 const char *fetch_authorization(struct fetch *f);
 /* After a 401, or while probing: is there something better to send the request with? */
 bool fetch_reauth(struct fetch *f);
+/* f->msg answers the request that went without f->doubted.  True: on to FETCH_AUTH. */
+bool fetch_undoubt(struct fetch *f);
 void fetch_drop_token(struct fetch *f, bool bad);
 
 /* fetch_order.c: which upstream is asked, and what is told when none has it. */

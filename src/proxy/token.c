@@ -187,6 +187,14 @@ struct token *token_get(struct proxy *p, struct upstream *up, unsigned account, 
 	return t;
 }
 
+bool token_is_of(const struct token *t, struct slice realm, struct slice service)
+{
+	struct slice key = slice_of(t->key);
+
+	(void)slice_cut(&key, '\n');
+	return slice_eq(slice_cut(&key, '\n'), realm) && slice_eq(slice_cut(&key, '\n'), service);
+}
+
 void token_put(struct token *t, struct fetch *f, bool bad)
 {
 	assert(t->refs > 0);

@@ -44,6 +44,8 @@ struct token {
  */
 struct token *token_get(struct proxy *p, struct upstream *up, unsigned account, const char *scope,
 			struct fetch *f) must_check;
+/* Was it asked of that realm, for that service? */
+bool token_is_of(const struct token *t, struct slice realm, struct slice service) must_check;
 /* Gives the reference back; <bad>: upstream did not accept it, nobody else shall use it. */
 void token_put(struct token *t, struct fetch *f, bool bad);
 /* Idle ones go: all when draining (NULL), or those of a generation that has ended. */

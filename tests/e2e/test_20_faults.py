@@ -349,7 +349,6 @@ def test_refused(start, rig, home, image, name, server, fault, status, said):
         assert c.pull(image.name) == image.digest and c.has(image)
 
 
-@pytest.mark.xfail(reason="a realm that was learnt is kept though it refuses everything")
 def test_realm_moves(start, rig, home, image):
     """A challenge that names a realm on another host than the one learnt: it is asked there, and
     nothing of a secret goes with the question."""
