@@ -6,7 +6,7 @@
 
 #include "cache/cache_private.h"
 
-enum { BLOB_MAGIC = 0x424c4f42 };
+enum { BLOB_MAGIC = 0x424c };
 
 #define PUT(field, value) __atomic_store_n(&(field), (value), __ATOMIC_RELEASE)
 #define GET(field) __atomic_load_n(&(field), __ATOMIC_ACQUIRE)
@@ -125,6 +125,11 @@ void blob_look(struct blob *b, struct blob_view *out)
 	out->fd = GET(b->fd);
 	out->type = GET(b->type);
 	assert(out->state != BLOB_READY || out->avail == out->size);
+}
+
+const struct digest *blob_digest(const struct blob *b)
+{
+	return &b->digest;
 }
 
 void blob_failure(struct blob *b, struct blob_failure *out)

@@ -35,8 +35,9 @@ struct blob_live {
 };
 
 struct blob {
-	uint32_t magic;
-	uint32_t refs; /* atomic */
+	uint16_t magic;
+	uint16_t checked; /* when its open file was looked at last: cache_check_blob(); atomic */
+	uint32_t refs;    /* atomic */
 	struct shard *shard;
 	struct blob *next; /* hash chain */
 	struct list lru;   /* READY and in the index: latest used first */

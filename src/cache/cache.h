@@ -147,6 +147,7 @@ struct blob_view {
 	bool damaged;   /* READY, but its file is not what was published: read no more of it */
 };
 void blob_look(struct blob *b, struct blob_view *out);
+const struct digest *blob_digest(const struct blob *b);
 /*
  * Reading it failed, or gave what is not its content.  A READY one is out of the cache: it is not
  * found any more, its file goes to quarantine, its readers see it.  Else nothing happens.

@@ -6,6 +6,7 @@
 
 #include "base/err.h"
 #include "base/log.h"
+#include "cache/hot.h"
 
 static void body_read_done(struct op *op, int res);
 
@@ -220,6 +221,33 @@ static uint64_t body_find(struct body *b, struct blob_view *v, int *why)
 	return window;
 }
 
+/* Bytes of a small body that is in memory, 0 if it is not. */
+static size_t body_read_hot(struct body *b, const struct blob_view *v, uint64_t from, char *dst,
+			    size_t len)
+{
+	const char *body;
+	size_t size;
+
+	if (v->size > HOT_BODY_MAX || v->state != BLOB_READY)
+		return 0;
+	body = hot_get(b->proxy->hot, blob_digest(b->blob), &size);
+	if (!body || size != v->size)
+		return 0;
+	if (from == 0)
+		stat_inc(&b->proxy->stats, STAT_HITS_MEMORY);
+	memcpy(dst, body + from, len);
+	return len;
+}
+
+/* A small body that was read as a whole is kept; false: it is not what was published. */
+static bool body_keep_hot(struct body *b, const struct blob_view *v, uint64_t from,
+			  const char *bytes, size_t len)
+{
+	if (v->size > HOT_BODY_MAX || v->state != BLOB_READY || from != 0 || len != v->size)
+		return true;
+	return hot_put(b->proxy->hot, blob_digest(b->blob), bytes, len);
+}
+
 static int body_read_blob(struct body *b, char *dst, size_t cap)
 {
 	struct blob_view v;
@@ -239,13 +267,20 @@ static int body_read_blob(struct body *b, char *dst, size_t cap)
 	if (window == 0)
 		return why == BODY_BROKEN ? body_pass(b, dst, cap) : why;
 	iov.iov_len = window < cap ? (size_t)window : cap;
+	n = (ssize_t)body_read_hot(b, &v, from, dst, iov.iov_len);
+	if (n > 0) {
+		body_took(b, (uint64_t)n);
+		return (int)n;
+	}
 	n = preadv2(v.fd, &iov, 1, (off_t)from, RWF_NOWAIT);
 	if (n < 0 && (errno == EAGAIN || errno == EOPNOTSUPP))
 		return body_read_disk(b, v.fd, from, window);
-	if (n <= 0) {
+	if (n > 0 && !body_keep_hot(b, &v, from, dst, (size_t)n))
+		b->err = -EUCLEAN;
+	else if (n <= 0)
 		b->err = n < 0 ? -errno : -EIO;
+	if (b->err)
 		return body_read_failed(b, dst, cap);
-	}
 	body_took(b, (uint64_t)n);
 	return (int)n;
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "cache/hot.h"
 #include "proxy/call.h"
 #include "proxy/client.h"
 #include "proxy/gate.h"
@@ -107,6 +108,7 @@ int proxy_init(struct proxy *p, struct shared *shared, const struct proxy_listen
 	timer_init(&p->drain_timer, proxy_drain_over);
 	timer_init(&p->end_timer, proxy_end_poll);
 	proxy_pools(p);
+	p->hot = hot_new();
 	err = loop_new(&p->loop, &lo, why);
 	if (err)
 		return err;
@@ -251,6 +253,7 @@ void proxy_fini(struct proxy *p)
 {
 	access_fini(&p->access);
 	gate_free(p->gate);
+	hot_free(p->hot);
 	generations_fini(p);
 	free(p->listeners);
 	pool_fini(&p->client_pool);

@@ -76,6 +76,7 @@ struct proxy {
 	struct net net;
 	struct resolver *resolver;
 	struct cache *cache;
+	struct hot *hot; /* small bodies of it */
 	struct access_log access;
 	pthread_mutex_t uppools_lock; /* of generation->uppools: see uppool.h */
 	struct list generations_old;

@@ -385,3 +385,25 @@ def test_hundred_thousand_files(start, rig, wire, fresh):
         pytest.skip("this machine reads 100,000 names before one request")
     wait_for(lambda: s.metrics()["cache_scanning"] == 0, 60, "the scan")
     assert s.metrics()["cache_blobs"] >= 256 * 391
+
+
+def test_small_body_in_memory(start, rig, wire, blob):
+    """What is asked for again comes from memory, whatever becomes of its file; after a restart the
+    damaged file is found out before it gets to memory."""
+    image = blob[0]
+    digest = min(image.blobs, key=image.blobs.get)
+    s = start({"server": {"workers": 1}, "cache": {"scrub": "0s"}})
+    published(s, wire, image, [digest])
+    assert get(wire(s), image, digest) == (200, digest, False)
+    flip(s.blob_file(digest), 1)
+    before = s.metrics()["cache_memory_hits_total"]
+    w = wire(s)
+    assert get(w, image, digest) == (200, digest, False)
+    a = w.ask("GET", blob_path(image, digest), "Range: bytes=1-1")
+    assert a.status == 206 and len(a.body) == 1
+    assert s.metrics()["cache_memory_hits_total"] == before + 1
+    s.stop()
+    s.start()
+    assert get(wire(s), image, digest) == (200, digest, False)
+    m = s.metrics()
+    assert m["cache_damaged_total"] == 1 and m["cache_memory_hits_total"] == 0
