@@ -62,7 +62,7 @@ struct client {
 	unsigned calls_count;  /* on both */
 	enum client_waits wait;
 	bool away;        /* GOAWAY was said */
-	bool broken;      /* an answer cannot be finished: the connection has to be cut */
+	bool broken;      /* there is nothing more to say: the connection has to be cut */
 	uint64_t sent_ms; /* when it last took bytes */
 };
 

@@ -65,10 +65,36 @@ static int read_all(struct client *c)
 		taken += (size_t)n;
 		err = client_h2_take(c, buf_data(&in));
 		explicit_bzero(in.mem, (size_t)n); /* there may have been credentials in it */
-		if (err)
+		if (err) {
+			c->broken = true;
 			return err;
+		}
 	}
 	return 0;
+}
+
+static void enter_wait(struct client *c, enum client_waits what)
+{
+	const struct conf_server *s = &c->proxy->config->server;
+
+	if (what == c->wait)
+		return;
+	c->wait = what;
+	switch (what) {
+	case CLIENT_WAITS_ROOM: client_arm(c, s->send_timeout_ms); break;
+	case CLIENT_WAITS_HEAD: client_arm(c, s->header_timeout_ms); break;
+	case CLIENT_WAITS_IDLE: client_arm(c, s->idle_timeout_ms); break;
+	case CLIENT_WAITS_NONE: loop_timer_clear(c->proxy->loop, &c->timer); break;
+	}
+}
+
+/* What is waited for has its limit; for upstream and the disk, that is elsewhere. */
+static void wait(struct client *c)
+{
+	enter_wait(c, !stream_writable(&c->stream) ? CLIENT_WAITS_ROOM
+		      : h2_in_head(c->h2)          ? CLIENT_WAITS_HEAD
+		      : c->calls_count == 0        ? CLIENT_WAITS_IDLE
+						   : CLIENT_WAITS_NONE);
 }
 
 /* 0, or what broke. */
@@ -91,29 +117,10 @@ static int send_all(struct client *c)
 		if (n < 0)
 			return n;
 		c->sent_ms = proxy_now(c->proxy);
-		c->wait = CLIENT_WAITS_NONE; /* whatever is waited for next begins now */
+		if (c->wait == CLIENT_WAITS_ROOM)
+			enter_wait(c, CLIENT_WAITS_NONE);
 	}
 	return 0;
-}
-
-/* What is waited for has its limit; for upstream and the disk, that is elsewhere. */
-static void wait(struct client *c)
-{
-	const struct conf_server *s = &c->proxy->config->server;
-	enum client_waits what = !stream_writable(&c->stream) ? CLIENT_WAITS_ROOM
-				 : h2_in_head(c->h2)          ? CLIENT_WAITS_HEAD
-				 : c->calls_count == 0        ? CLIENT_WAITS_IDLE
-							      : CLIENT_WAITS_NONE;
-
-	if (what == c->wait)
-		return;
-	c->wait = what;
-	switch (what) {
-	case CLIENT_WAITS_ROOM: client_arm(c, s->send_timeout_ms); break;
-	case CLIENT_WAITS_HEAD: client_arm(c, s->header_timeout_ms); break;
-	case CLIENT_WAITS_IDLE: client_arm(c, s->idle_timeout_ms); break;
-	case CLIENT_WAITS_NONE: loop_timer_clear(c->proxy->loop, &c->timer); break;
-	}
 }
 
 static cold enum client_step calmed(struct client *c)
@@ -129,6 +136,7 @@ static cold enum client_step calmed(struct client *c)
 enum client_step client_h2_run(struct client *c)
 {
 	int err = c->stream.err;
+	bool full;
 
 	if (!err)
 		err = read_all(c);
@@ -138,7 +146,10 @@ enum client_step client_h2_run(struct client *c)
 		c->away = true;
 		h2_goaway(c->h2, false);
 	}
+	full = h2_is_full(c->h2);
 	err = send_all(c);
+	if (full && !h2_is_full(c->h2)) /* it was not read to its end */
+		loop_wake(c->proxy->loop, &c->task);
 	if (err || c->broken || c->stream.err)
 		return client_kill(c, false, c->stream.err ? "client_gone" : "broken");
 	if (h2_is_over(c->h2))
@@ -167,7 +178,7 @@ void client_h2_end(struct client *c, bool graceful, const char *why)
 	run_new(c);
 	list_for_each_safe(it, &c->calls)
 		call_cut(container_of(it, struct call, node), why);
-	if (graceful && !h2_is_over(c->h2))
+	if (graceful && !c->broken && !h2_is_over(c->h2))
 		say_bye(c);
 	h2_free(c->h2);
 	c->h2 = NULL;

@@ -17,8 +17,9 @@ sys.dont_write_bytecode = True
 from rig import Rig, images                         # noqa: E402
 from rig.mirror import BINARY, Sluice               # noqa: E402
 from rig.wire import Wire                           # noqa: E402
+from rig.wire2 import Wire2                         # noqa: E402
 
-NEEDED = "docker-registry skopeo podman containerd ctr dockerd openssl curl zstd".split()
+NEEDED = "docker-registry skopeo podman containerd ctr dockerd openssl curl zstd h2load".split()
 started = []            # every Sluice of the running test, for the report of a failure
 
 
@@ -27,6 +28,7 @@ def on_sigterm(*_):
 
 
 def pytest_configure(config):
+    config.addinivalue_line("markers", "versions: run by HTTP/1.1 and by HTTP/2")
     signal.signal(signal.SIGTERM, on_sigterm)       # fixtures end what they started
     missing = [c for c in NEEDED if not shutil.which(c)]
     if missing:
@@ -88,6 +90,11 @@ def blob(rig, request):
     return image, image.largest
 
 
+def pytest_generate_tests(metafunc):
+    if metafunc.definition.get_closest_marker("versions"):
+        metafunc.parametrize("wire", ["1.1", "2"], indirect=True)
+
+
 def tag_of(request):
     """Of this test and these parameters alone, and a legal tag and repository name."""
     name = request.node.name.lower()
@@ -133,13 +140,15 @@ def start(rig, tmp_path_factory):
 
 
 @pytest.fixture
-def wire(sluice, rig):
-    """wire(): a raw TLS connection to the session's Sluice; wire(to=other, name=SNI, ..)."""
+def wire(sluice, rig, request):
+    """wire(): a raw TLS connection to the session's Sluice; wire(to=other, name=SNI, ..).  Where
+    `versions` is set, the test's ask() is by HTTP/1.1 and then by HTTP/2."""
     opened = []
 
     def connect(to=None, port="https", **kw):
         kw.setdefault("ca", rig.ca.pem if port == "https" else None)
-        opened.append(Wire(("127.0.0.1", (to or sluice).ports[port]), **kw))
+        kind = Wire2 if getattr(request, "param", "1.1") == "2" and port == "https" else Wire
+        opened.append(kind(("127.0.0.1", (to or sluice).ports[port]), **kw))
         return opened[-1]
     yield connect
     for w in opened:

@@ -73,6 +73,7 @@ def test_health_and_metrics(sluice):
     assert sluice.admin("/nothing")[0] == 404
 
 
+@pytest.mark.versions
 def test_ping_is_local(wire, rig):
     """/v2/ is answered by Sluice itself: 200, the API version, and no word to the upstream."""
     for path in ("/v2/", "/v2/?ns=docker.io"):
@@ -107,6 +108,7 @@ def test_acme_webroot(sluice, wire):
         assert a.status in (302, 400, 404) and b"certificate" not in a.body, path
 
 
+@pytest.mark.versions
 @pytest.mark.parametrize("method, path", [
     ("POST", "/v2/library/x/blobs/uploads/"), ("PUT", "/v2/library/x/manifests/latest"),
     ("PATCH", "/v2/library/x/blobs/uploads/1"), ("DELETE", "/v2/library/x/manifests/latest")])
@@ -118,6 +120,7 @@ def test_push_is_refused(wire, rig, method, path):
     assert not rig.front.log
 
 
+@pytest.mark.versions
 @pytest.mark.parametrize("path", ["/", "/v1/", "/v2/library/x/nonsense/y", "/favicon.ico",
                                   "/v2/_catalog"])
 def test_unknown_paths(wire, path):
@@ -126,6 +129,7 @@ def test_unknown_paths(wire, path):
     assert a.status in (404, 405) and a.code
 
 
+@pytest.mark.versions
 def test_unknown_image(wire):
     """An image that the upstream does not have: its 404 and an OCI error body."""
     a = wire(name="docker.mirror.test").ask("GET", "/v2/library/none/manifests/latest", *ACCEPT, host="docker.mirror.test")
@@ -134,6 +138,7 @@ def test_unknown_image(wire):
     assert (a.status, a.code) == (404, "BLOB_UNKNOWN")
 
 
+@pytest.mark.versions
 @pytest.mark.parametrize("path", [
     "/v2/library/x/blobs/sha256:123", "/v2/library/x/blobs/md5:00",
     "/v2/library/x/manifests/sha256:xyz", "/v2/Library/x/manifests/latest",
@@ -147,6 +152,7 @@ def test_bad_names(wire, rig, path):
     assert not rig.front.log
 
 
+@pytest.mark.versions
 def test_hsts(wire):
     """Strict-Transport-Security on what goes out by TLS, errors included, and only there."""
     assert wire().ask("GET", "/v2/").get("Strict-Transport-Security") == "max-age=15552000"
@@ -154,6 +160,7 @@ def test_hsts(wire):
     assert wire(port="plain").ask("GET", "/v2/").get("Strict-Transport-Security") is None
 
 
+@pytest.mark.versions
 def test_host_must_fit_sni(wire):
     """A Host other than the name of the handshake: 421."""
     for name, host, status in (("docker.mirror.test", "docker.mirror.test", 200),
@@ -171,6 +178,7 @@ def test_plain_listener(wire, fresh):
     assert (a.status, a.body) == (200, fresh.raw)
 
 
+@pytest.mark.versions
 def test_errors_are_json(wire):
     """An error body parses, has code and message, and HEAD has the same head without the body."""
     w = wire()

@@ -42,6 +42,7 @@ def test_cold_and_warm(sluice, rig, skopeo, alone):
     assert warm["cache_hits_total"] >= len(alone.blobs)
 
 
+@pytest.mark.versions
 def test_manifest_as_upstream_has_it(wire, fresh):
     """A manifest by tag and by digest: bytes, type, digest and length are the upstream's."""
     w = wire(name="docker.mirror.test")
@@ -65,6 +66,7 @@ def test_accept_lines(wire, rig):
         assert kind in asked
 
 
+@pytest.mark.versions
 def test_digest_with_narrow_accept(wire, rig):
     """By digest the stored bytes and type come whatever Accept says, cold and warm."""
     m = images.multi(rig.push, "library/narrow")
@@ -90,6 +92,7 @@ def test_many_layers(sluice, rig, skopeo):
     assert len(rig.cdn.log) == len(m.blobs)
 
 
+@pytest.mark.versions
 def test_blob_headers(wire, fresh):
     """A blob says its length, digest, type, ranges, and that it never changes; cold as warm."""
     path = f"/v2/docker.io/{fresh.repo}/blobs/{fresh.layers[0]}"

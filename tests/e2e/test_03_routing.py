@@ -22,6 +22,7 @@ SPELLINGS = [
 ]
 
 
+@pytest.mark.versions
 @pytest.mark.parametrize("what, host, spelling", SPELLINGS, ids=[s[0] for s in SPELLINGS])
 @pytest.mark.parametrize("name", ["library/routed", "routed"])
 def test_spellings(wire, image, what, host, spelling, name):
@@ -50,6 +51,7 @@ def test_completion_is_in_the_scope(rig, wire):
         or "repository:library/scoped:pull" in rig.auth.log[-1].target
 
 
+@pytest.mark.versions
 def test_unknown_namespace(rig, wire, sluice):
     """An ns that is not configured is 404 at once, and is dialled neither as a name nor as an
     address."""
@@ -74,6 +76,7 @@ def test_unknown_prefix(rig, wire):
     assert not rig.front.log
 
 
+@pytest.mark.versions
 def test_ns_that_contradicts(rig, wire, image):
     """ns and Host, or ns and path, that name two registries: refused, nothing is fetched."""
     w = wire(name=HOST)
@@ -83,6 +86,7 @@ def test_ns_that_contradicts(rig, wire, image):
     assert 400 <= a.status < 500
 
 
+@pytest.mark.versions
 def test_host_spelling(wire, image):
     """Host is compared without regard to case, port and a final dot."""
     for host in ("Docker.Mirror.Test", f"{HOST}:8443", f"{HOST}."):

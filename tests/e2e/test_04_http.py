@@ -37,6 +37,7 @@ def ranged(request, rig, wire, image, blob, path):
             rig.registry.blob_path(one.layers[0]).read_bytes())
 
 
+@pytest.mark.versions
 @pytest.mark.parametrize("spec, first, last", [
     ("bytes=500-1499", 500, 1499), ("bytes=500-", 500, None), ("bytes=-500", -500, None),
     ("bytes=0-0", 0, 0), ("bytes=200000-9999999", 200000, None), ("bytes=-9999999", 0, None)])
@@ -52,6 +53,7 @@ def test_one_range(wire, ranged, spec, first, last):
     assert a.body == blob[first:last + 1]
 
 
+@pytest.mark.versions
 def test_range_not_satisfiable(wire, ranged):
     """A range beyond the end: 416 and the length."""
     where, blob = ranged
@@ -59,6 +61,7 @@ def test_range_not_satisfiable(wire, ranged):
     assert (a.status, a.get("Content-Range")) == (416, f"bytes */{len(blob)}")
 
 
+@pytest.mark.versions
 @pytest.mark.parametrize("spec", ["bytes=500-0", "bytes=abc-", "lines=1-2", "bytes=-", "bytes="])
 def test_range_malformed(wire, path, blob, spec):
     """A malformed range or another unit is ignored (RFC 9110 14.2) or answered 400 or 416."""
@@ -86,6 +89,7 @@ def multipart(a):
     return parts
 
 
+@pytest.mark.versions
 def test_several_ranges(wire, ranged):
     """Several ranges: multipart/byteranges in the order asked for, length exact."""
     where, blob = ranged
@@ -97,6 +101,7 @@ def test_several_ranges(wire, ranged):
     assert w.ask("GET", "/v2/").status == 200
 
 
+@pytest.mark.versions
 def test_podmans_thousand_ranges(wire, ranged):
     """A Range header of 32 KB, as podman's zstd:chunked may send."""
     where, blob = ranged
@@ -108,12 +113,14 @@ def test_podmans_thousand_ranges(wire, ranged):
     assert multipart(a) == [(x, y, blob[x:y + 1]) for x, y in wanted]
 
 
+@pytest.mark.versions
 def test_too_many_ranges(wire, path):
     """More ranges than Sluice takes: 400, which podman understands, not 416 nor 431."""
     spec = "bytes=" + ",".join(f"{2 * i}-{2 * i}" for i in range(3000))
     assert wire().ask("GET", path, f"Range: {spec}").status == 400
 
 
+@pytest.mark.versions
 def test_overlapping_ranges(wire, path, blob):
     """Overlapping ranges cannot make an answer much larger than the blob (RFC 9110 17.15)."""
     spec = "bytes=" + ",".join(["0-"] * 1000)
@@ -122,6 +129,7 @@ def test_overlapping_ranges(wire, path, blob):
     assert len(a.body) < 3 * len(blob)
 
 
+@pytest.mark.versions
 def test_range_of_head_and_if_range(wire, path, blob, image):
     """If-Range with our ETag keeps the range; with another one the whole comes."""
     tag = f'"{image.layers[0]}"'
@@ -131,6 +139,7 @@ def test_range_of_head_and_if_range(wire, path, blob, image):
     assert (a.status, a.body) == (200, blob)
 
 
+@pytest.mark.versions
 def test_conditional(wire, path, image, blob):
     """If-None-Match with the digest, in a list, weak, or *: 304 without a body; else the blob."""
     tag = f'"{image.layers[0]}"'
@@ -144,6 +153,7 @@ def test_conditional(wire, path, image, blob):
     assert w.ask("GET", ref, *ACCEPT, f"If-None-Match: {etag}").status == 304
 
 
+@pytest.mark.versions
 def test_head(wire, path, image, blob, rig):
     """HEAD of blob and manifest: the head of GET, no body, the connection goes on.  A cold blob's
     HEAD fetches nothing from the CDN."""

@@ -233,6 +233,7 @@ def test_wrong_credentials(start, rig, tmp_path, wire, fresh):
     assert len(rig.auth.log) <= 3
 
 
+@pytest.mark.versions
 def test_nothing_of_the_client_goes_upstream(rig, get, manifest, fresh, layer):
     """Authorization, cookies, ns, addresses and odd headers of the client reach no upstream."""
     mine = ["Authorization: Bearer client-secret", "Cookie: a=client-secret", "X-Odd: client-secret",
@@ -340,6 +341,7 @@ def test_link_that_expired(rig, get, layer, fresh):
 
 # Errors.
 
+@pytest.mark.versions
 @pytest.mark.parametrize("status, code", [(429, "TOOMANYREQUESTS"), (403, "DENIED"),
                                           (404, "MANIFEST_UNKNOWN"), (500, None), (503, None)])
 def test_manifest_errors(rig, manifest, status, code):
@@ -355,6 +357,7 @@ def test_manifest_errors(rig, manifest, status, code):
     assert manifest().status == (404 if status == 404 else 200)     # a 404 is kept (negative)
 
 
+@pytest.mark.versions
 @pytest.mark.parametrize("where", ["front", "cdn"])
 @pytest.mark.parametrize("status", [429, 500, 503])
 def test_blob_errors(rig, get, layer, fresh, where, status):
@@ -459,6 +462,7 @@ def test_head_405(rig, manifest, fresh):
     assert (a.status, a.body) == (200, fresh.raw)
 
 
+@pytest.mark.versions
 def test_chunked_blob(rig, get, layer, fresh):
     """A blob without Content-Length: the client gets it whole, cold and warm."""
     with rig.cdn.fault(httpd.chunked()):
@@ -476,6 +480,7 @@ def test_text_manifest(rig, manifest, fresh):
 
 # Lists.
 
+@pytest.mark.versions
 @pytest.mark.parametrize("host, base", [(HOST, "/v2"), ("mirror.test", "/v2/docker.io"),
                                         ("mirror.test", "/docker.io/v2")])
 def test_tags_list(rig, wire, host, base):

@@ -36,6 +36,7 @@ class Reader(threading.Thread):
         return self.result
 
 
+@pytest.mark.versions
 def test_fifty_clients_one_transfer(rig, sluice, wire, blob):
     """50 clients cold on one blob, on all workers, while it comes: one upstream transfer, and all
     get the whole."""
@@ -71,6 +72,7 @@ def test_reads_from_a_growing_file(rig, wire, blob):
     assert len(rig.cdn.seen(digest[7:])) == 1
 
 
+@pytest.mark.versions
 @pytest.mark.parametrize("name", ["corrupt first byte", "corrupt last byte", "truncated but clean",
                                   "too long", "empty"])
 def test_wrong_bodies_are_never_published(rig, sluice, wire, blob, name):
@@ -108,6 +110,7 @@ def longer(req, reply):
     reply.length += 4
 
 
+@pytest.mark.versions
 @pytest.mark.parametrize("how, ranges", [("fin", True), ("reset", True), ("fin", False)])
 def test_cut_fill_is_resumed(rig, sluice, wire, blob, how, ranges):
     """An upstream that cuts the body at 3 MB, and the rest at its 3 MB: the rest is asked for by
