@@ -100,6 +100,24 @@ static const struct scenario scenarios[] = {
 	  { { .target = TAG, .status = 404 },
 	    { .target = BLOB, .status = 404 },
 	    { .target = "/v2/lib/app/tags/list", .status = 404 } } },
+	{ "streams",
+	  { .token = true, .redirect = true, .h2 = true },
+	  6,
+	  { { .target = TAG, .status = 200, .with_next = true },
+	    { .target = BLOB, .status = 200, .with_next = true },
+	    { .target = BLOB, .status = 206, .with_next = true, .from = 650000 },
+	    { .target = BLOB, .leave_after = 1000, .with_next = true },
+	    { .target = BLOB, .status = 200, .head = true },
+	    { .target = "/v2/", .status = 200 } } },
+	{ "streams, cut",
+	  { .fault = PEER_CUT, .h2 = true },
+	  2,
+	  { { .target = BLOB, .status = 200, .with_next = true },
+	    { .target = BLOB, .status = 200 } } },
+	{ "streams, corrupt",
+	  { .fault = PEER_CORRUPT, .h2 = true },
+	  2,
+	  { { .target = BLOB }, { .target = "/v2/", .status = 200 } } },
 	{ "gone",
 	  { .fault = PEER_GONE },
 	  2,
@@ -249,6 +267,7 @@ static void world_close(struct world *w)
 	sim.armed = false;
 	pool_is_whole(&w->proxy.client_pool);
 	pool_is_whole(&w->proxy.xfer_pool);
+	pool_is_whole(&w->proxy.call_pool);
 	pool_is_whole(&w->proxy.upconn_pool);
 	pool_is_whole(&w->proxy.head_pool);
 	pool_is_whole(&w->proxy.cold_pool);

@@ -10,6 +10,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <nghttp2/nghttp2.h>
+
 #include "cache/digest.h"
 
 enum { CONNS = 64, HEAD = 8192, OUT = PEER_BLOB_BYTES + 4096 };
@@ -45,6 +47,8 @@ static struct {
 	struct client clients[PEER_CLIENTS_MAX];
 	unsigned clients_count;
 	unsigned blob_answers, link_answers;
+	int h2_fd;
+	nghttp2_session *h2;
 } s;
 
 static void digest_text(const void *mem, size_t len, char out[DIGEST_TEXT_MAX])
@@ -82,7 +86,7 @@ void peer_init(void)
 		s.clients[i].c.fd = -1;
 		s.clients[i].c.out = malloc(OUT);
 	}
-	s.listen_fd = -1;
+	s.listen_fd = s.h2_fd = -1;
 }
 
 static void conn_end(struct conn *c)
@@ -280,6 +284,8 @@ static int dial(uint16_t port)
 	return fd;
 }
 
+static void h2_begin(struct client *c, const char *target);
+
 static void client_begin(struct client *c)
 {
 	const char *mark = strchr(c->r->target, '%');
@@ -291,11 +297,15 @@ static void client_begin(struct client *c)
 		 !mark            ? ""
 		 : mark[1] == 'B' ? blob_digest
 				  : manifest_digest);
-	if (c->r->from)
-		snprintf(range, sizeof(range), "Range: bytes=%zu-\r\n", c->r->from);
 	c->want = (is_blob ? blob : manifest) + c->r->from;
 	c->want_len = (is_blob ? sizeof(blob) : manifest_len) - c->r->from;
 	c->begun = true;
+	if (s.w.h2) {
+		h2_begin(c, target);
+		return;
+	}
+	if (c->r->from)
+		snprintf(range, sizeof(range), "Range: bytes=%zu-\r\n", c->r->from);
 	c->c.fd = dial(s.mirror_port);
 	c->c.out_len = (size_t)snprintf(
 		c->c.out, OUT, "%s %s HTTP/1.1\r\nHost: docker.test\r\nAccept: */*\r\n%s\r\n",
@@ -361,7 +371,7 @@ static bool client_step(struct client *c)
 {
 	ssize_t n;
 
-	if (!c->begun || c->result.done)
+	if (!c->begun || c->result.done || s.w.h2)
 		return false;
 	if (c->c.out_at < c->c.out_len && conn_send(&c->c))
 		return true;
@@ -385,6 +395,134 @@ static bool client_step(struct client *c)
 	return true;
 }
 
+/* ---- clients by HTTP/2 ---- */
+
+static void h2_end(void)
+{
+	nghttp2_session_del(s.h2);
+	s.h2 = NULL;
+	if (s.h2_fd >= 0)
+		close(s.h2_fd);
+	s.h2_fd = -1;
+	for (unsigned i = 0; i < s.clients_count; i++)
+		if (s.clients[i].begun)
+			s.clients[i].result.done = true;
+}
+
+static int h2_field(nghttp2_session *h, const nghttp2_frame *f, const uint8_t *name, size_t n,
+		    const uint8_t *value, size_t len, uint8_t flags, void *user)
+{
+	struct client *c = nghttp2_session_get_stream_user_data(h, f->hd.stream_id);
+
+	(void)len, (void)flags, (void)user;
+	if (n == 7 && memcmp(name, ":status", 7) == 0)
+		c->result.status = (int)strtol((const char *)value, NULL, 10);
+	if (n == 14 && memcmp(name, "content-length", 14) == 0 && !c->r->head)
+		c->announced = strtoul((const char *)value, NULL, 10);
+	return 0;
+}
+
+static int h2_frame(nghttp2_session *h, const nghttp2_frame *f, void *user)
+{
+	struct client *c = nghttp2_session_get_stream_user_data(h, f->hd.stream_id);
+
+	(void)user;
+	if (f->hd.type != NGHTTP2_HEADERS || c->result.done)
+		return 0;
+	client_want(c);
+	client_body(c); /* none yet; of a HEAD, that is all */
+	return 0;
+}
+
+static int h2_data(nghttp2_session *h, uint8_t flags, int32_t id, const uint8_t *data, size_t len,
+		   void *user)
+{
+	struct client *c = nghttp2_session_get_stream_user_data(h, id);
+
+	(void)flags, (void)user;
+	for (size_t at = 0; at < len && !c->result.done; at += c->c.in_len) {
+		c->c.in_len = len - at < HEAD ? len - at : HEAD;
+		memcpy(c->c.in, data + at, c->c.in_len);
+		at += c->c.in_len;
+		client_body(c);
+	}
+	if (c->result.done && !c->result.whole)
+		nghttp2_submit_rst_stream(h, 0, id, NGHTTP2_CANCEL);
+	return 0;
+}
+
+static int h2_close(nghttp2_session *h, int32_t id, uint32_t code, void *user)
+{
+	struct client *c = nghttp2_session_get_stream_user_data(h, id);
+
+	(void)code, (void)user;
+	c->result.done = true;
+	return 0;
+}
+
+static void h2_dial(void)
+{
+	nghttp2_session_callbacks *cb;
+
+	nghttp2_session_callbacks_new(&cb);
+	nghttp2_session_callbacks_set_on_header_callback(cb, h2_field);
+	nghttp2_session_callbacks_set_on_frame_recv_callback(cb, h2_frame);
+	nghttp2_session_callbacks_set_on_data_chunk_recv_callback(cb, h2_data);
+	nghttp2_session_callbacks_set_on_stream_close_callback(cb, h2_close);
+	nghttp2_session_client_new(&s.h2, cb, NULL);
+	nghttp2_session_callbacks_del(cb);
+	nghttp2_submit_settings(s.h2, 0, NULL, 0);
+	s.h2_fd = dial(s.mirror_port);
+}
+
+#define NV(name, value)                                                                            \
+	(nghttp2_nv)                                                                               \
+	{                                                                                          \
+		(uint8_t *)(uintptr_t)(name), (uint8_t *)(uintptr_t)(value), strlen(name),         \
+			strlen(value), NGHTTP2_NV_FLAG_NONE                                        \
+	}
+
+static void h2_begin(struct client *c, const char *target)
+{
+	char range[64];
+	nghttp2_nv nv[5] = { NV(":method", c->r->head ? "HEAD" : "GET"), NV(":scheme", "http"),
+			     NV(":authority", "docker.test"), NV(":path", target) };
+
+	snprintf(range, sizeof(range), "bytes=%zu-", c->r->from);
+	nv[4] = NV("range", range);
+	if (!s.h2)
+		h2_dial();
+	c->announced = c->r->head ? 0 : SIZE_MAX;
+	if (s.h2_fd < 0 || nghttp2_submit_request(s.h2, NULL, nv, c->r->from ? 5 : 4, NULL, c) < 0)
+		c->result.done = true;
+}
+
+/* One turn of the connection: what the socket takes and what it has. */
+static bool h2_step(void)
+{
+	static char in[16384];
+	const uint8_t *mem;
+	ssize_t n, len;
+	bool moved = false;
+
+	if (!s.h2)
+		return false;
+	/* Little is said, and the kernel has room for it. */
+	while (s.h2_fd >= 0 && (len = nghttp2_session_mem_send(s.h2, &mem)) > 0) {
+		moved = true;
+		if (send(s.h2_fd, mem, (size_t)len, MSG_DONTWAIT | MSG_NOSIGNAL) != len) {
+			h2_end();
+			return true;
+		}
+	}
+	n = s.h2_fd < 0 ? 0 : recv(s.h2_fd, in, sizeof(in), MSG_DONTWAIT);
+	if (n < 0 && errno == EAGAIN)
+		return moved;
+	if (n <= 0 || nghttp2_session_mem_recv(s.h2, (uint8_t *)in, (size_t)n) != n)
+		h2_end();
+	return true;
+}
+
 static bool clients_step(void)
 {
 	bool moved = false, may_begin = true;
@@ -399,6 +537,9 @@ static bool clients_step(void)
 		moved |= client_step(c);
 		may_begin = may_begin && (c->result.done || c->r->with_next);
 	}
+	moved |= h2_step();
+	if (s.h2 && peer_all_done())
+		h2_end();
 	return moved;
 }
 
@@ -457,6 +598,7 @@ void peer_close(void)
 		conn_end(&s.conns[i]);
 	for (unsigned i = 0; i < PEER_CLIENTS_MAX; i++)
 		conn_end(&s.clients[i].c);
+	h2_end();
 	if (s.listen_fd >= 0)
 		close(s.listen_fd);
 	s.listen_fd = -1;

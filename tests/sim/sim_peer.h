@@ -31,6 +31,7 @@ struct peer_world {
 	enum peer_fault fault;
 	bool token;    /* 401, then a token */
 	bool redirect; /* blobs come from a link */
+	bool h2;       /* the clients are streams of one connection by HTTP/2 */
 };
 
 struct peer_request {
