@@ -11,10 +11,11 @@
 
 #include <errno.h>
 #include <limits.h>
-#include <malloc.h>
 #include <nghttp2/nghttp2.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+#include "base/list.h"
 
 enum {
 	FRAME_HEAD = 9,
@@ -55,6 +56,8 @@ struct h2 {
 	void *owner;
 	uint64_t now_ms;
 	const char *calmed;
+	struct list blocks; /* nghttp2's */
+	bool starved;       /* it was refused one */
 
 	/* The head that is being received: its pseudo fields' values, then the fields' lines. */
 	enum head_state head_state;
@@ -86,37 +89,72 @@ struct h2 {
 
 /* ---- memory ---- */
 
-/* HPACK's tables and heads hold credentials: what nghttp2 gives back is wiped. */
+/*
+ * What nghttp2 has is a list of blocks, wiped when they go: HPACK's tables and heads hold
+ * credentials.  The connection's end frees the list and does not ask nghttp2 to undo anything; and
+ * once memory has run out it is not asked for anything at all: 1.52 would free an item twice, that
+ * it could not queue.
+ */
+struct block {
+	struct list node;
+	size_t bytes;
+	size_t pad; /* malloc's alignment */
+};
+
+static void block_free(struct block *b)
+{
+	list_remove(&b->node);
+	explicit_bzero(b, sizeof(*b) + b->bytes);
+	free(b);
+}
+
 static void mem_free(void *p, void *user)
 {
 	(void)user;
 	if (p)
-		explicit_bzero(p, malloc_usable_size(p));
-	free(p);
-}
-
-static void *mem_malloc(size_t n, void *user)
-{
-	(void)user;
-	return malloc(n);
+		block_free((struct block *)p - 1);
 }
 
 static void *mem_calloc(size_t count, size_t n, void *user)
 {
-	(void)user;
-	return calloc(count, n);
+	struct h2 *h = user;
+	size_t bytes = count * n;
+	struct block *b = n && count > SIZE_MAX / 2 / n ? NULL : malloc(sizeof(*b) + bytes);
+
+	if (!b) {
+		h->starved = true;
+		return NULL;
+	}
+	list_init(&b->node);
+	list_push(&h->blocks, &b->node);
+	b->bytes = bytes;
+	return memset(b + 1, 0, bytes);
+}
+
+static void *mem_malloc(size_t n, void *user)
+{
+	struct h2 *h = user;
+	struct block *b = n > SIZE_MAX / 2 ? NULL : malloc(sizeof(*b) + n);
+
+	if (!b) {
+		h->starved = true;
+		return NULL;
+	}
+	list_init(&b->node);
+	list_push(&h->blocks, &b->node);
+	b->bytes = n;
+	return b + 1;
 }
 
 static void *mem_realloc(void *p, size_t n, void *user)
 {
-	void *q = malloc(n);
-	size_t had = p ? malloc_usable_size(p) : 0;
+	struct block *b = p ? (struct block *)p - 1 : NULL;
+	void *q = mem_malloc(n, user);
 
-	if (!q)
-		return NULL;
-	if (p)
-		memcpy(q, p, had < n ? had : n);
-	mem_free(p, user);
+	if (q && b)
+		memcpy(q, p, b->bytes < n ? b->bytes : n);
+	if (q)
+		mem_free(p, user);
 	return q;
 }
 
@@ -183,7 +221,7 @@ static bool head_grow(struct h2 *h, size_t n)
 		cap *= 2;
 	if (cap == h->head_cap)
 		return true;
-	mem = mem_realloc(h->head, cap, NULL);
+	mem = mem_realloc(h->head, cap, h);
 	if (!mem)
 		return false;
 	h->head = mem;
@@ -537,7 +575,8 @@ static int data_send(nghttp2_session *s, nghttp2_frame *frame, const uint8_t *he
 
 static bool make_session(struct h2 *h, nghttp2_session_callbacks *cb, nghttp2_option *opt)
 {
-	nghttp2_mem wiping = {
+	nghttp2_mem ours = {
+		.mem_user_data = h,
 		.malloc = mem_malloc,
 		.free = mem_free,
 		.calloc = mem_calloc,
@@ -558,7 +597,7 @@ static bool make_session(struct h2 *h, nghttp2_session_callbacks *cb, nghttp2_op
 	nghttp2_option_set_no_closed_streams(opt, 1);
 	nghttp2_option_set_max_deflate_dynamic_table_size(opt, DEFLATE_TABLE_BYTES);
 	nghttp2_option_set_max_outbound_ack(opt, 2 * H2_QUEUE_MAX);
-	return nghttp2_session_server_new3(&h->session, cb, h, opt, &wiping) == 0;
+	return nghttp2_session_server_new3(&h->session, cb, h, opt, &ours) == 0;
 }
 
 static bool submit_settings(struct h2 *h)
@@ -583,6 +622,7 @@ struct h2 *h2_new(const struct h2_ops *ops, void *owner)
 		return NULL;
 	h->ops = ops;
 	h->owner = owner;
+	list_init(&h->blocks);
 	/* A client that cancels all that it asked for does so H2_STREAMS_MAX times at once. */
 	h->resets = (struct bucket){ .burst = 2 * H2_STREAMS_MAX, .per_s = 20 };
 	h->noise = (struct bucket){ .burst = 500, .per_s = 50 };
@@ -600,8 +640,8 @@ void h2_free(struct h2 *h)
 {
 	if (!h)
 		return;
-	head_drop(h);
-	nghttp2_session_del(h->session);
+	while (!list_empty(&h->blocks))
+		block_free(container_of(h->blocks.next, struct block, node));
 	free(h);
 }
 
@@ -611,9 +651,13 @@ int h2_feed(struct h2 *h, struct slice in, uint64_t now_ms)
 {
 	ssize_t n;
 
+	if (h->starved)
+		return -ENOMEM;
 	h->now_ms = now_ms;
 	n = nghttp2_session_mem_recv(h->session, (const uint8_t *)in.ptr, in.len);
-	return n == (ssize_t)in.len ? 0 : n == NGHTTP2_ERR_NOMEM ? -ENOMEM : -EPROTO;
+	if (h->starved)
+		return -ENOMEM;
+	return n == (ssize_t)in.len ? 0 : -EPROTO;
 }
 
 bool h2_in_head(const struct h2 *h)
@@ -661,6 +705,8 @@ int h2_answer(struct h2 *h, int32_t id, int status, const struct field *fields, 
 	nghttp2_data_provider source = { .read_callback = data_read };
 	char text[8];
 
+	if (h->starved)
+		return -ENOMEM;
 	assert(count <= ANSWER_FIELDS_MAX);
 	assert(status >= 200 && status <= 999);
 	snprintf(text, sizeof(text), "%d", status);
@@ -676,7 +722,8 @@ int h2_answer(struct h2 *h, int32_t id, int status, const struct field *fields, 
 void h2_resume(struct h2 *h, int32_t id)
 {
 	/* What is not deferred goes on anyway. */
-	(void)nghttp2_session_resume_data(h->session, id);
+	if (!h->starved)
+		(void)nghttp2_session_resume_data(h->session, id);
 }
 
 bool h2_is_blocked(const struct h2 *h, int32_t id)
@@ -687,11 +734,14 @@ bool h2_is_blocked(const struct h2 *h, int32_t id)
 
 void h2_reset(struct h2 *h, int32_t id, enum h2_code code)
 {
-	(void)nghttp2_submit_rst_stream(h->session, 0, id, code);
+	if (!h->starved)
+		(void)nghttp2_submit_rst_stream(h->session, 0, id, code);
 }
 
 void h2_goaway(struct h2 *h, bool now)
 {
+	if (h->starved)
+		return;
 	if (now)
 		(void)nghttp2_session_terminate_session(h->session, NGHTTP2_NO_ERROR);
 	else
@@ -702,7 +752,7 @@ void h2_goaway(struct h2 *h, bool now)
 
 bool h2_is_over(const struct h2 *h)
 {
-	return h->rest.len == 0 && !nghttp2_session_want_read(h->session) &&
+	return !h->starved && h->rest.len == 0 && !nghttp2_session_want_read(h->session) &&
 	       !nghttp2_session_want_write(h->session);
 }
 
@@ -736,9 +786,11 @@ int h2_make(struct h2 *h, char *out, size_t room)
 		if (room - h->out_len < H2_ROOM_MIN)
 			break;
 		h->data_made = false;
-		n = nghttp2_session_mem_send(h->session, &mem);
+		n = h->starved ? -1 : nghttp2_session_mem_send(h->session, &mem);
+		if (h->starved)
+			return -ENOMEM;
 		if (n < 0)
-			return n == NGHTTP2_ERR_NOMEM ? -ENOMEM : -EPROTO;
+			return -EPROTO;
 		if (n == 0 && !h->data_made)
 			break;
 		h->rest = (struct slice){ (const char *)mem, (size_t)n };
