@@ -154,6 +154,7 @@ struct conf_pool {
 	const char *name;
 	struct conf_pool_servers servers; /* none: the addresses of the upstream's own name */
 	enum conf_balance balance;
+	uint64_t check_ms; /* 0: off */
 	/* 0: as the mirror has it */
 	uint64_t connect_timeout_ms;
 	uint64_t first_byte_timeout_ms;

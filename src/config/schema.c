@@ -119,6 +119,8 @@ const struct schema_key schema_keys[] = {
 	{ POOL(balance), .key = "balance", .type = VALUE_CHOICE,
 	  .choices = "roundrobin leastconn latency", .by_default = "roundrobin", .reloadable = true,
 	  .help = "which member is next: in turn, the least used, the fastest" },
+	{ POOL(check_ms), .key = "check", .type = VALUE_MS, RANGE(SECOND, HOUR), .reloadable = true,
+	  .help = "how often each member is asked /v2/, and left out if not well; absent: never" },
 	{ POOL(connect_timeout_ms), .key = "connect_timeout", .type = VALUE_MS, RANGE(100, HOUR),
 	  .reloadable = true, .help = "time to connect, TLS included; absent: the mirror's" },
 	{ POOL(first_byte_timeout_ms), .key = "first_byte_timeout", .type = VALUE_MS,

@@ -243,10 +243,33 @@ bool balance_report(struct balance *b, uint32_t id, enum upconn_outcome what, ui
 	else
 		m->level++;
 	m->out_until_ms = now_ms + ms;
+	m->why = what;
 	m->fails = 0;
 	m->credit = 0;
 	m->ejections++;
 	return true;
+}
+
+bool balance_checked(struct balance *b, uint32_t id, bool is_well, uint64_t out_ms, uint64_t now_ms)
+{
+	struct member *m = balance_find(b, id);
+	bool was_out = m && member_is_out(m, now_ms);
+	unsigned fails;
+
+	if (!m)
+		return false;
+	if (!is_well) {
+		(void)balance_report(b, id, UPCONN_CHECK, now_ms);
+		if (m->out_until_ms < now_ms + out_ms)
+			m->out_until_ms = now_ms + out_ms;
+		return !was_out;
+	}
+	if (was_out && (m->why == UPCONN_BAD || m->why == UPCONN_5XX))
+		return false;
+	fails = m->fails;
+	well(m, now_ms);
+	m->fails = fails;
+	return was_out;
 }
 
 void balance_latency(struct balance *b, uint32_t id, uint64_t us)

@@ -41,7 +41,8 @@ enum upconn_outcome {
 	UPCONN_TLS,     /* the handshake failed, or its certificate was refused */
 	UPCONN_TIMEOUT, /* no byte within the limit, or cut off before the end */
 	UPCONN_5XX,
-	UPCONN_BAD, /* bytes of a wrong digest or length */
+	UPCONN_BAD,   /* bytes of a wrong digest or length */
+	UPCONN_CHECK, /* asked by itself, it was not well */
 };
 
 struct member {
@@ -52,12 +53,13 @@ struct member {
 	/* The rest is balance.c's, and read by who tells of it. */
 	uint32_t id;
 	unsigned in_use;
-	int64_t credit;        /* round robin */
-	uint64_t picked;       /* number of the last pick */
-	uint64_t latency_us;   /* smoothed; 0: not known */
-	unsigned fails;        /* 5xx in a row */
-	unsigned level;        /* of the next ejection */
-	uint64_t out_until_ms; /* it is out before this; 0: it never was */
+	int64_t credit;          /* round robin */
+	uint64_t picked;         /* number of the last pick */
+	uint64_t latency_us;     /* smoothed; 0: not known */
+	unsigned fails;          /* 5xx in a row */
+	unsigned level;          /* of the next ejection */
+	enum upconn_outcome why; /* it was left out last */
+	uint64_t out_until_ms;   /* it is out before this; 0: it never was */
 	uint64_t ejections;
 };
 
@@ -96,5 +98,10 @@ void balance_begin(struct balance *b, uint32_t id);
 void balance_end(struct balance *b, uint32_t id);
 /* True: the member went out just now. */
 bool balance_report(struct balance *b, uint32_t id, enum upconn_outcome what, uint64_t now_ms);
+/*
+ * A check's verdict.  <well>: one that is out is back, unless for what no check can judge (5xx,
+ * wrong bytes); else it is out for <out_ms> at least.  True: that changed just now.
+ */
+bool balance_checked(struct balance *b, uint32_t id, bool well, uint64_t out_ms, uint64_t now_ms);
 /* From the begin of connecting to the first byte of an answer. */
 void balance_latency(struct balance *b, uint32_t id, uint64_t us);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "proxy/poolcheck.h"
 #include "proxy/proxy.h"
 #include "proxy/pull.h"
 #include "proxy/tagcheck.h"
@@ -141,6 +142,8 @@ void generation_enter(struct proxy *p, struct generation *g)
 {
 	struct generation *old = p->generation;
 
+	if (old)
+		poolchecks_stop(p);
 	pthread_mutex_lock(&p->uppools_lock); /* /metrics looks at it from another worker */
 	p->generation = g;
 	pthread_mutex_unlock(&p->uppools_lock);
@@ -150,6 +153,7 @@ void generation_enter(struct proxy *p, struct generation *g)
 		timer_init(&p->generations_timer, generations_look);
 		return;
 	}
+	poolchecks_start(p);
 	old->ended_ms = proxy_now(p);
 	list_push(&p->generations_old, &old->node);
 	upconn_close_idle(p);

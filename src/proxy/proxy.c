@@ -9,6 +9,7 @@
 #include "proxy/call.h"
 #include "proxy/client.h"
 #include "proxy/gate.h"
+#include "proxy/poolcheck.h"
 #include "proxy/pull.h"
 #include "proxy/tagcheck.h"
 #include "proxy/token.h"
@@ -99,6 +100,7 @@ int proxy_init(struct proxy *p, struct shared *shared, const struct proxy_listen
 	list_init(&p->xfers);
 	list_init(&p->upconns_idle);
 	list_init(&p->upconns_closing);
+	list_init(&p->checks);
 	list_init(&p->pulls);
 	list_init(&p->tagchecks);
 	list_init(&p->tokens);
@@ -126,6 +128,7 @@ int proxy_init(struct proxy *p, struct shared *shared, const struct proxy_listen
 
 void proxy_start(struct proxy *p)
 {
+	poolchecks_start(p);
 	for (unsigned i = 0; i < p->listeners_count; i++) {
 		struct proxy_listener *l = &p->listeners[i];
 
@@ -184,6 +187,7 @@ static void proxy_drain_deliver(struct mail *m)
 	struct proxy *p = container_of(m, struct proxy, drain_mail);
 
 	p->draining = true;
+	poolchecks_stop(p);
 	for (unsigned i = 0; i < p->listeners_count; i++)
 		listen_stop(&p->listeners[i].ls);
 	clients_drain(p);

@@ -95,6 +95,7 @@ struct proxy {
 	struct list upconns_idle; /* most recently used first */
 	unsigned upconns_idle_count;
 	struct list upconns_closing;
+	struct list checks; /* struct poolcheck */
 	unsigned upconns_count;
 	struct list pulls;
 	unsigned pulls_count;

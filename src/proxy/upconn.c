@@ -108,7 +108,7 @@ static void upconn_reuse(struct upconn *u, struct task *user)
 	u->kept = true;
 }
 
-static uint64_t upconn_connect_ms(const struct upconn *u)
+uint64_t upconn_connect_ms(const struct upconn *u)
 {
 	const struct conf_pool *c = u->pool->conf;
 
@@ -131,6 +131,39 @@ uint64_t upconn_idle_ms(const struct upconn *u)
 	return c && c->idle_timeout_ms ? c->idle_timeout_ms : u->mirror->conf->idle_timeout_ms;
 }
 
+/* Takes over the reference on <g>. */
+static struct upconn *upconn_make(struct proxy *p, struct mirror *m, const struct uri *to,
+				  struct uppool *g, uint32_t first, struct task *user)
+{
+	struct upconn *u;
+
+	if (p->upconns_count >= UPCONNS_MAX)
+		(void)upconn_drop_oldest(p, NULL);
+	u = upconn_new(p, m, to, g);
+	if (!u) {
+		uppool_put(g);
+		return NULL;
+	}
+	stat_inc(&p->stats, STAT_UP_CONNECTIONS);
+	u->user = user;
+	u->member = first;
+	u->state = UP_RESOLVING;
+	loop_timer_set(p->loop, &u->timer, proxy_now(p) + upconn_connect_ms(u));
+	loop_wake(p->loop, &u->task);
+	return u;
+}
+
+struct upconn *upconn_get_member(struct proxy *p, struct mirror *m, const struct uri *to,
+				 uint32_t member, struct task *user)
+{
+	struct uppool *g = uppool_get(p, m, to);
+	struct upconn *u = g ? upconn_make(p, m, to, g, member, user) : NULL;
+
+	if (u)
+		u->only = true;
+	return u;
+}
+
 struct upconn *upconn_get(struct proxy *p, struct mirror *m, const struct uri *to, bool fresh,
 			  struct task *user)
 {
@@ -150,20 +183,7 @@ struct upconn *upconn_get(struct proxy *p, struct mirror *m, const struct uri *t
 		upconn_reuse(u, user);
 		return u;
 	}
-	if (p->upconns_count >= UPCONNS_MAX)
-		(void)upconn_drop_oldest(p, NULL);
-	u = upconn_new(p, m, to, g);
-	if (!u) {
-		uppool_put(g);
-		return NULL;
-	}
-	stat_inc(&p->stats, STAT_UP_CONNECTIONS);
-	u->user = user;
-	u->member = first;
-	u->state = UP_RESOLVING;
-	loop_timer_set(p->loop, &u->timer, proxy_now(p) + upconn_connect_ms(u));
-	loop_wake(p->loop, &u->task);
-	return u;
+	return upconn_make(p, m, to, g, first, user);
 }
 
 struct upconn *upconn_better(struct upconn *u)
@@ -208,10 +228,12 @@ static void attempt_drop(struct upconn *u, struct attempt *a)
 }
 
 /* Our own shortage, or the proxy's word on one target, says nothing of a member. */
-static bool is_ours(int err)
+bool upconn_is_ours(int err)
 {
-	return err == -EMFILE || err == -ENFILE || err == -ENOMEM || err == -ENOBUFS ||
-	       err == -EADDRNOTAVAIL || err == -EINVAL || err == ERR_LIMIT || err == ERR_VIA;
+	return err == ERR_BUSY || err == ERR_DNS || err == ERR_DNS_TIMEOUT ||
+	       err == ERR_ADDR_PRIVATE || err == -EMFILE || err == -ENFILE || err == -ENOMEM ||
+	       err == -ENOBUFS || err == -EADDRNOTAVAIL || err == -EINVAL || err == ERR_LIMIT ||
+	       err == ERR_VIA;
 }
 
 static void attempt_failed(struct upconn *u, struct attempt *a)
@@ -219,7 +241,7 @@ static void attempt_failed(struct upconn *u, struct attempt *a)
 	bool tls = a->stream.tls && a->stream.err <= ERR_TLS_RECORD &&
 		   a->stream.err >= ERR_TLS_TRUNCATED;
 
-	if (!is_ours(a->stream.err))
+	if (!upconn_is_ours(a->stream.err))
 		uppool_report(u->pool, a->member, tls ? UPCONN_TLS : UPCONN_CONNECT);
 	/* A refused certificate is what the operator has to know of. */
 	if (u->err_last != ERR_TLS_CERT)
@@ -412,6 +434,7 @@ static void upconn_begin(struct upconn *u)
 	struct uppool *g = u->pool;
 	uint32_t first = u->member && balance_find(&g->balance, u->member) ? u->member
 									   : uppool_pick(g);
+	uint32_t only = u->member;
 
 	u->slot = true;
 	u->state = UP_CONNECTING;
@@ -421,9 +444,9 @@ static void upconn_begin(struct upconn *u)
 		upconn_fail(u, ERR_ADDR_PRIVATE);
 		return;
 	}
-	if (first) {
+	if (first && (!u->only || first == only)) {
 		u->order[0] = first;
-		u->order_count = 1 + uppool_others(g, first, u->order + 1);
+		u->order_count = 1 + (u->only ? 0 : uppool_others(g, first, u->order + 1));
 	}
 	u->dial_due = true;
 	upconn_connecting(u);

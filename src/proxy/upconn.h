@@ -56,6 +56,7 @@ struct upconn {
 	int err;      /* UP_READY was not and will not be reached */
 	int err_last; /* of an attempt */
 	bool https;
+	bool only; /* <member>, or nobody */
 	bool kept; /* it served a request before */
 	bool slot;
 	bool dial_due; /* one failed: the next follows at once */
@@ -77,6 +78,11 @@ struct upconn {
  */
 struct upconn *upconn_get(struct proxy *p, struct mirror *m, const struct uri *to, bool fresh,
 			  struct task *user) must_check;
+/* A new one to <member> of the place's pool and to nobody else. */
+struct upconn *upconn_get_member(struct proxy *p, struct mirror *m, const struct uri *to,
+				 uint32_t member, struct task *user) must_check;
+/* Is this error our own fault, or a name's, so that it says nothing of a member? */
+bool upconn_is_ours(int err) must_check;
 /* One that waits for a slot may be changed for an idle one: gives the one to use. */
 struct upconn *upconn_better(struct upconn *u) must_check;
 /* Gives it back: <reusable> into the idle list, else it is closed. */
@@ -92,5 +98,6 @@ bool upconn_blame(struct proxy *p, struct mirror *m, const struct uri *to, uint3
 void upconn_close_idle(struct proxy *p);
 
 /* Limits of the pool, else of the mirror. */
+uint64_t upconn_connect_ms(const struct upconn *u);
 uint64_t upconn_first_byte_ms(const struct upconn *u);
 uint64_t upconn_idle_ms(const struct upconn *u);

@@ -335,12 +335,30 @@ void uppool_latency(struct uppool *g, uint32_t id, uint64_t ms)
 	unlock(g);
 }
 
+void uppool_checked(struct uppool *g, uint32_t id, bool well, uint64_t out_ms)
+{
+	const struct member *m;
+	char address[ADDR_TEXT_MAX];
+	bool changed;
+
+	lock(g);
+	changed = balance_checked(&g->balance, id, well, out_ms, proxy_now(g->proxy));
+	unlock(g);
+	if (!changed)
+		return;
+	m = balance_find(&g->balance, id);
+	addr_format(&m->addr, address);
+	log_limited(LOG_WARN, "pool host=%s member=%s %s by its check", g->host, address,
+		    well ? "is back" : "out");
+}
+
 void uppool_report(struct uppool *g, uint32_t id, enum upconn_outcome what)
 {
 	static const char *const text[] = {
 		[UPCONN_OK] = "well",         [UPCONN_CONNECT] = "connect",
 		[UPCONN_TLS] = "TLS",         [UPCONN_TIMEOUT] = "no answer",
 		[UPCONN_5XX] = "5xx answers", [UPCONN_BAD] = "wrong bytes",
+		[UPCONN_CHECK] = "check",
 	};
 	uint64_t now = proxy_now(g->proxy);
 	const struct member *m;

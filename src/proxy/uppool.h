@@ -95,6 +95,8 @@ bool uppool_has_other(const struct uppool *g, uint32_t id) must_check;
 void uppool_begin(struct uppool *g, uint32_t id);
 void uppool_end(struct uppool *g, uint32_t id);
 void uppool_latency(struct uppool *g, uint32_t id, uint64_t ms);
+/* See balance.h. */
+void uppool_checked(struct uppool *g, uint32_t id, bool well, uint64_t out_ms);
 void uppool_report(struct uppool *g, uint32_t id, enum upconn_outcome what);
 
 /*

@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from rig import httpd, images
-from rig.mirror import ini, merge, sluice as run_sluice
+from rig.mirror import sluice as run_sluice
 from rig.proc import wait_for
 from rig.wire import ACCEPT
 
@@ -65,15 +65,6 @@ def test_idle_stops_at_once(start):
         assert s.process.wait(15) == 0
 
 
-def reload(s, config, want):
-    """The file with these changes, SIGHUP, and the log line that must come."""
-    s.config = merge(s.config, config)
-    s.file.write_text(ini(s.config))
-    before = s.tail(4000).count(want)
-    s.process.signal(signal.SIGHUP)
-    wait_for(lambda: s.tail(4000).count(want) > before, 20, lambda: f"{want}:\n{s.tail()}")
-
-
 def test_sighup_changes_mirrors(start, rig, wire, fresh):
     """A mirror goes, another comes; a transfer that began before ends as it should, and what is in
     the cache is still there; the old mirror's name is unknown afterwards."""
@@ -83,7 +74,7 @@ def test_sighup_changes_mirrors(start, rig, wire, fresh):
         w = wire(s)
         ask_blob(w, fresh, digest)
         assert w.head().status == 200 and f.held.wait(10)
-        reload(s, {"mirror docker.io": None, "mirror second.test": {
+        s.reload({"mirror docker.io": None, "mirror second.test": {
             "host": "second.mirror.test", "upstream": rig.front.url, "ca": rig.ca.pem,
             "private": "yes"}}, "done")
         path = f"/{fresh.repo}/manifests/{fresh.tag}"
@@ -102,7 +93,7 @@ def test_sighup_changes_mirrors(start, rig, wire, fresh):
 def test_sighup_refuses_a_mistake(start, wire, fresh, change, why):
     """A file with a mistake is refused as a whole, the line is named, and the old one goes on."""
     s = start()
-    reload(s, change, "refused: the old configuration goes on")
+    s.reload(change, "refused: the old configuration goes on")
     assert why in s.tail() and "sluice.ini:" in s.tail()
     path = f"/v2/docker.io/{fresh.repo}/manifests/{fresh.tag}"
     assert wire(s).ask("GET", path, host=HOST).status == 200
@@ -116,7 +107,7 @@ def test_sighup_takes_a_new_certificate(start, rig, wire):
     names = ["127.0.0.1", "localhost", "mirror.test", "docker.mirror.test"]
     rig.ca.issue("renewed", names)
     before = old.tls.getpeercert(True)
-    reload(s, {"certificate main": {"chain": rig.ca.dir / "renewed.pem",
+    s.reload({"certificate main": {"chain": rig.ca.dir / "renewed.pem",
                                     "key": rig.ca.dir / "renewed.key"}}, "done")
     assert wire(s).tls.getpeercert(True) != before
     assert old.ask("GET", "/v2/").status == 200
@@ -124,7 +115,7 @@ def test_sighup_takes_a_new_certificate(start, rig, wire):
 
 def test_sighup_names_what_takes_a_restart(start, wire):
     s = start()
-    reload(s, {"server": {"workers": 1, "log_level": "debug"}}, "key=workers")
+    s.reload({"server": {"workers": 1, "log_level": "debug"}}, "key=workers")
     assert "key=log_level" not in s.tail() and "key=https" not in s.tail()
     assert wire(s).ask("GET", "/v2/").status == 200
 
@@ -142,7 +133,7 @@ def test_reload_with_everything_down(start, rig, wire, fresh):
     for _ in range(2):
         assert images.digest_of(wire(s).ask("GET", path, host=HOST).body) == fresh.layers[0]
         assert wire(s).ask("GET", by_digest, host=HOST).status == 200
-        reload(s, {}, "done")
+        s.reload({}, "done")
 
 
 def test_many_reloads_under_load(start, rig, wire, fresh):
@@ -151,7 +142,7 @@ def test_many_reloads_under_load(start, rig, wire, fresh):
     path = f"/v2/docker.io/{fresh.repo}/manifests/{fresh.tag}"
     w = wire(s)
     for i in range(20):
-        reload(s, {"mirror docker.io": {"stale_for": f"{i + 1}d"}}, "done")
+        s.reload({"mirror docker.io": {"stale_for": f"{i + 1}d"}}, "done")
         for _ in range(5):
             assert w.ask("GET", path, host=HOST).status == 200
             assert wire(s).ask("GET", path, host=HOST).status == 200

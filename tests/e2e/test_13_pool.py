@@ -1,9 +1,11 @@
 """Pools: several servers for an upstream, those that are down, outgoing proxies, sockets."""
 import contextlib
+import re
 import socket
 import struct
 import subprocess
 import threading
+import time
 
 import pytest
 
@@ -458,3 +460,115 @@ def test_max_conns(pooled, rig, ask, fresh):
         f.release()
         t.join(30)
     assert tags(ask, s, fresh, 3) == [200] * 3
+
+
+# Checks.
+
+def member(s, metric, host):
+    """The value of a member's metric, or None."""
+    for line in s.admin("/metrics")[1].splitlines():
+        if line.startswith(f"sluice_upstream_member_{metric}{{") and f'member="{host}"' in line:
+            return int(line.split()[-1])
+    return None
+
+
+@pytest.mark.parametrize("ill", ["refuses", "answers 500"])
+def test_check(pooled, rig, fronts, ask, fresh, ill):
+    """A member that is not well is found without any request of a client, and left out as long as
+    it is; well again, it returns."""
+    host, port = fronts[0].host, fronts[0].port
+    again = None
+    s = pooled(host + " " + fronts[1].host, check="1s", connect_timeout="2s")
+    wait_for(lambda: [member(s, "ejected", f.host) for f in fronts] == [0, 0], 10, "both are known")
+    assert all(r.target == "/v2/" and not r.get("Authorization") for r in fronts[0].log)
+    with contextlib.ExitStack() as stack:
+        if ill == "refuses":
+            fronts[0].stop()
+        else:
+            stack.enter_context(fronts[0].fault(httpd.status(500), "^/v2/$"))
+        wait_for(lambda: member(s, "ejected", host) == 1, 10, "it is out")
+        before = len(fronts[0].log), member(s, "ejections_total", host)
+        assert tags(ask, s, fresh, 4) == [200] * 4
+        assert lists(fronts[0]) == 0 and lists(fronts[1]) >= 4
+        wait_for(lambda: s.metrics()["upstream_checks_failed_total"] >= 3, 10, "it is asked again")
+        assert member(s, "ejected", host) == 1
+        assert member(s, "ejections_total", host) == before[1]
+        if ill == "refuses":
+            again = rig.another_front(fronts[0].address, port=port).start()
+    try:
+        wait_for(lambda: member(s, "ejected", host) == 0, 15, "it is back")
+        assert "is back by its check" in s.tail(1000)
+    finally:
+        if again:
+            again.stop()
+
+
+def test_check_ends_with_its_pool(pooled, fronts, rig):
+    """A reload without the key, or with another pool, ends the checks of the old one."""
+    s = pooled(fronts[0].host, check="1s")
+    wait_for(lambda: fronts[0].log, 10, "a check")
+    s.reload({f"pool {NAME}": {"servers": fronts[1].host}})
+    wait_for(lambda: fronts[1].log, 10, "a check of the other one")
+    s.reload({f"pool {NAME}": {"check": None}})
+    before = [len(f.log) for f in fronts]
+    time.sleep(2.5)
+    assert [len(f.log) for f in fronts] == before
+
+
+# Reloads.
+
+def test_reload_changes_members(pooled, fronts, ask, fresh):
+    """A member comes, one goes while a body comes from it, the pool goes: nobody notices, and who
+    has gone is not asked again."""
+    for f in fronts:
+        f.redirect = False
+    s = pooled(fronts[0].host)
+    digest = fresh.layers[0]
+    assert tags(ask, s, fresh, 2) == [200] * 2
+    got = []
+    with fronts[0].fault(httpd.stall(100000), digest) as f:
+        t = threading.Thread(target=lambda: got.append(
+            ask(s, f"{fresh.repo}/blobs/{digest}")), daemon=True)
+        t.start()
+        assert f.held.wait(10)
+        s.reload({f"pool {NAME}": {"servers": fronts[0].host + " " + fronts[1].host}})
+        assert tags(ask, s, fresh, 4) == [200] * 4
+        assert lists(fronts[1]) >= 1
+        s.reload({f"pool {NAME}": {"servers": fronts[1].host}})
+        before = lists(fronts[0])
+        assert tags(ask, s, fresh, 4) == [200] * 4
+        assert lists(fronts[0]) == before
+        f.release()
+    t.join(30)
+    assert images.digest_of(got[0].body) == digest
+    s.reload({f"pool {NAME}": None})
+    before = lists(fronts[1])
+    assert tags(ask, s, fresh, 2) == [200] * 2
+    assert lists(fronts[1]) == before
+
+
+# Who is next.
+
+def test_leastconn(pooled, fronts, ask, fresh):
+    """A member that holds a request is passed over while it does."""
+    s = pooled(fronts[0].host + " " + fronts[1].host, balance="leastconn")
+    assert tags(ask, s, fresh, 1) == [200]
+    slow = httpd.slow_first_byte()
+    with faulty(fronts, slow, "/tags/list", times=1):
+        t = threading.Thread(target=lambda: tags(ask, s, fresh, 1), daemon=True)
+        t.start()
+        assert slow.held.wait(10)
+        before = [lists(f) for f in fronts]
+        assert tags(ask, s, fresh, 6) == [200] * 6
+        grew = [lists(f) - n for f, n in zip(fronts, before)]
+        assert sorted(grew) == [0, 6]
+        slow.release()
+    t.join(30)
+
+
+def test_latency(pooled, fronts, ask, fresh):
+    """A member that is slow to answer gets little more than its probes."""
+    s = pooled(fronts[0].host + " " + fronts[1].host, balance="latency")
+    with fronts[0].fault(httpd.slow_first_byte(0.3), "/tags/list"):
+        assert tags(ask, s, fresh, 16) == [200] * 16
+        assert lists(fronts[0]) * 2 < lists(fronts[1])

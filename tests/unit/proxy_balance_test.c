@@ -241,3 +241,31 @@ TEST(members_are_bounded_and_unique)
 	balance_set(&b, v, MEMBERS_MAX + 5);
 	check_eq(b.count, MEMBERS_MAX);
 }
+
+TEST(a_check_leaves_out_until_it_says_well)
+{
+	begin(BALANCE_ROUNDROBIN, 2, NULL);
+	check(balance_checked(&b, id_of(0), false, 60000, 1000));
+	check(!balance_checked(&b, id_of(0), false, 60000, 11000));
+	check_eq(b.v[0].ejections, 1);
+	check(member_is_out(&b.v[0], 70999));
+	check(!member_is_out(&b.v[0], 71000));
+	check(balance_checked(&b, id_of(0), true, 60000, 21000));
+	check(!member_is_out(&b.v[0], 21000));
+	check(!balance_checked(&b, id_of(0), true, 60000, 22000));
+	check(!balance_checked(&b, 12345, false, 60000, 22000));
+}
+
+TEST(a_check_does_not_bring_back_who_sent_wrong_bytes)
+{
+	static const enum upconn_outcome what[] = { UPCONN_BAD, UPCONN_5XX };
+
+	for (unsigned i = 0; i < countof(what); i++) {
+		begin(BALANCE_ROUNDROBIN, 2, NULL);
+		for (unsigned n = 0; n < EJECT_AFTER_5XX; n++)
+			(void)balance_report(&b, id_of(i), what[i], 1000000);
+		check(member_is_out(&b.v[i], 1000001));
+		check(!balance_checked(&b, id_of(i), true, 60000, 1000001));
+		check(member_is_out(&b.v[i], 1000001));
+	}
+}

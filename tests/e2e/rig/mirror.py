@@ -135,6 +135,15 @@ class Sluice:
         self.config = merge(self.config, config or {})
         return self.start()
 
+    def reload(self, config, want="done"):
+        """The file with these changes, SIGHUP, and the log line that must come."""
+        self.config = merge(self.config, config)
+        self.file.write_text(ini(self.config))
+        before = self.tail(4000).count(want)
+        self.process.signal(signal.SIGHUP)
+        wait_for(lambda: self.tail(4000).count(want) > before, 20,
+                 lambda: f"{want}:\n{self.tail()}")
+
     def tail(self, lines=40):
         return self.process.tail(lines) if self.process else ""
 
