@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* What no single value can tell: defaults, what is missing, what contradicts, what is not there. */
+#include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -283,23 +284,27 @@ static void check_claims(struct draft *d, struct claims *cs, const char *why)
 	free(cs->v);
 }
 
-static void claim_hosts(struct claims *cs, const struct draft_section *s,
+static void claim_hosts(struct claims *cs, const struct draft_section *s, const char *key,
 			const struct conf_names *names)
 {
 	for (unsigned i = 0; i < names->count; i++)
-		add_claim(cs, (struct claim){ names->v[i], strlen(names->v[i]), names->v[i], s,
-					      "host", 0 });
+		add_claim(cs, (struct claim){ names->v[i], strlen(names->v[i]), names->v[i], s, key,
+					      0 });
 }
 
 static void check_hosts(struct draft *d)
 {
 	struct claims cs = { 0 };
 
-	claim_hosts(&cs, d->single[SECTION_SERVER], &d->c->server.hosts);
-	for (struct draft_section *s = d->first; s; s = s->next)
+	claim_hosts(&cs, d->single[SECTION_SERVER], "host", &d->c->server.hosts);
+	for (struct draft_section *s = d->first; s; s = s->next) {
 		if (s->section == SECTION_MIRROR)
-			claim_hosts(&cs, s, &((struct conf_mirror *)s->data)->hosts);
-	check_claims(d, &cs, "a name leads to one mirror, or to all as a name of [server]");
+			claim_hosts(&cs, s, "host", &((struct conf_mirror *)s->data)->hosts);
+		if (s->section == SECTION_PASSTHROUGH)
+			claim_hosts(&cs, s, "sni", &((struct conf_passthrough *)s->data)->snis);
+	}
+	check_claims(d, &cs,
+		     "a name leads to one mirror, to all as a name of [server], or past them");
 }
 
 static void claim_addrs(struct claims *cs, const struct draft_section *s, const char *key,
@@ -380,6 +385,61 @@ static void find_pools(struct draft *d)
 	}
 }
 
+static bool is_address(const char *host)
+{
+	struct in6_addr any;
+
+	return inet_pton(AF_INET, host, &any) == 1 || inet_pton(AF_INET6, host, &any) == 1;
+}
+
+/* Whom a passthrough connects to, in the terms of those who dial. */
+static void finish_pass(struct draft *d, const struct draft_section *s)
+{
+	struct conf_passthrough *p = s->data;
+	struct conf_mirror *m = &p->as_mirror;
+	const struct conf_pool *pool = p->pool_name ? find_pool(d->c, p->pool_name) : NULL;
+
+	if (!p->pool_name && p->upstream.host)
+		pool = find_pool(d->c, p->upstream.host);
+	p->name = s->name;
+	if (p->pool_name && !pool)
+		draft_error(d, draft_line(s, "pool"),
+			    "%s pool = %s: there is no such section; add [pool %s]",
+			    draft_title(s).text, p->pool_name, p->pool_name);
+	if (!p->upstream.text && pool && pool->servers.count) {
+		const struct conf_pool_server *first = &pool->servers.v[0];
+		bool v6 = strchr(first->host, ':') != NULL;
+
+		p->upstream.host = first->host;
+		p->upstream.port = first->port ? first->port : 443;
+		p->upstream.text = arena_printf(&d->c->arena, "%s%s%s:%u", v6 ? "[" : "",
+						first->host, v6 ? "]" : "",
+						(unsigned)p->upstream.port);
+	}
+	if (!p->upstream.text && !draft_line(s, "upstream"))
+		draft_error(d, s->line,
+			    "%s: must have 'upstream = host:port', or a 'pool' with servers",
+			    draft_title(s).text);
+	if (d->c->server.https.count == 0)
+		draft_error(d, s->line, "%s: needs [server] https, where its clients come",
+			    draft_title(s).text);
+	*m = (struct conf_mirror){
+		.name = p->name,
+		.upstreams = { arena_alloc(&d->c->arena, sizeof(struct conf_upstream)), 1 },
+		.pool_name = p->pool_name,
+		.pool = pool               ? pool
+			: p->upstream.host ? find_pool(d->c, p->upstream.host)
+					   : NULL,
+		/* An address that stands here is meant. */
+		.private = p->private ||
+			   (!pool && p->upstream.host && is_address(p->upstream.host)),
+		.connect_timeout_ms = p->connect_timeout_ms,
+		.idle_timeout_ms = p->idle_timeout_ms,
+	};
+	assert(m->upstreams.v != NULL);
+	m->upstreams.v[0] = p->upstream;
+}
+
 void draft_check(struct draft *d, bool look_at_files)
 {
 	for (struct draft_section *s = d->first; s; s = s->next)
@@ -396,6 +456,10 @@ void draft_check(struct draft *d, bool look_at_files)
 	d->c->certs = collect(d, SECTION_CERTIFICATE, &d->c->certs_count);
 	d->c->pools = collect(d, SECTION_POOL, &d->c->pools_count);
 	find_pools(d);
+	for (struct draft_section *s = d->first; s; s = s->next)
+		if (s->section == SECTION_PASSTHROUGH)
+			finish_pass(d, s);
+	d->c->passes = collect(d, SECTION_PASSTHROUGH, &d->c->passes_count);
 	d->c->mirrors = collect(d, SECTION_MIRROR, &d->c->mirrors_count);
 	check_hosts(d);
 	check_addrs(d);

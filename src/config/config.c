@@ -2,6 +2,7 @@
 #include "config/config.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -152,6 +153,39 @@ bool config_realm_ok(const struct conf_mirror *m, unsigned up, struct slice host
 		if (slice_ieq(host, slice_of(m->realms.v[i])))
 			return true;
 	return false;
+}
+
+static bool names_have(const struct conf_names *names, struct slice name)
+{
+	for (unsigned i = 0; i < names->count; i++)
+		if (slice_eq(slice_of(names->v[i]), name))
+			return true;
+	return false;
+}
+
+static int pass_of(const struct config *c, struct slice name)
+{
+	for (unsigned i = 0; i < c->passes_count; i++)
+		if (names_have(&c->passes[i].snis, name))
+			return (int)i;
+	return -1;
+}
+
+int config_passthrough(const struct config *c, const char *sni)
+{
+	struct slice name = slice_of(sni);
+	char star[256];
+	int found = pass_of(c, name), n;
+
+	if (found >= 0 || c->passes_count == 0 || names_have(&c->server.hosts, name))
+		return found;
+	for (unsigned i = 0; i < c->mirrors_count; i++)
+		if (names_have(&c->mirrors[i].hosts, name))
+			return -1;
+	if (slice_find(name, '.') == 0 || slice_find(name, '.') == name.len)
+		return -1;
+	n = snprintf(star, sizeof(star), "*%s", sni + slice_find(name, '.'));
+	return n < (int)sizeof(star) ? pass_of(c, slice_of(star)) : -1;
 }
 
 static const struct conf_pool *pool_named(const struct config *c, struct slice name)

@@ -9,7 +9,8 @@
  *  2. Every string and array belongs to the config and lives as long as it.
  *  3. Host names (hosts, those of upstreams, realms, mirror names) are lower case, without a
  *     final dot; paths are absolute.
- *  4. No host name stands twice, in server.hosts and all mirrors' hosts together.
+ *  4. No host name stands twice, in server.hosts, all mirrors' hosts and all passthroughs' SNIs
+ *     together.
  *  5. https has a certificate; there is a mirror; https or plain has an address.
  *  6. A mirror with auth = client has an https upstream and no credentials of its own.
  *  7. Passwords are in no message and no dump, and are wiped when the last reference goes.
@@ -213,6 +214,21 @@ struct conf_mirror {
 	uint64_t idle_timeout_ms; /* a body of which no byte comes */
 };
 
+enum conf_proxy_protocol { CONF_PROXY_OFF, CONF_PROXY_V2 };
+
+/* [passthrough NAME]: TLS connections that are passed on unopened, by their SNI. */
+struct conf_passthrough {
+	const char *name;
+	struct conf_names snis;        /* lower case; "*.x" is one label more than x */
+	struct conf_upstream upstream; /* text is "host:port" */
+	const char *pool_name;
+	enum conf_proxy_protocol proxy_protocol;
+	bool private;
+	uint64_t connect_timeout_ms;
+	uint64_t idle_timeout_ms;
+	struct conf_mirror as_mirror; /* the same, for those who dial: one upstream, no TLS */
+};
+
 struct config {
 	struct conf_server server;
 	struct conf_cache cache;
@@ -223,6 +239,8 @@ struct config {
 	unsigned pools_count;
 	struct conf_mirror *mirrors;
 	unsigned mirrors_count;
+	struct conf_passthrough *passes;
+	unsigned passes_count;
 
 	struct arena arena; /* private: all of the above that is not inline */
 	unsigned refs;      /* private */
@@ -265,6 +283,11 @@ bool config_realm_ok(const struct conf_mirror *m, unsigned up, struct slice host
 
 /* Is <host> that of one of its upstreams? */
 bool config_is_upstream(const struct conf_mirror *m, struct slice host);
+/*
+ * Which of c->passes is for that SNI; -1: none.  A whole name goes before one with '*', and our own
+ * names before that.
+ */
+int config_passthrough(const struct config *c, const char *sni);
 /*
  * The pool by which this mirror dials <host>, or NULL.  *servers: its servers are where <host> is;
  * else only the rest of it counts.

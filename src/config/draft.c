@@ -173,9 +173,10 @@ static struct draft_section *open_named(struct draft *d, unsigned line, enum sec
 	if (!name) {
 		draft_error(d, line, "[%s %.*s]: must have a name, such as %s",
 			    schema_sections[section].name, SLICE_FMT(shown(&q, text)),
-			    section == SECTION_MIRROR ? "[mirror docker.io]"
-			    : section == SECTION_POOL ? "[pool registry-1.docker.io]"
-						      : "[certificate main]");
+			    section == SECTION_MIRROR        ? "[mirror docker.io]"
+			    : section == SECTION_POOL        ? "[pool registry-1.docker.io]"
+			    : section == SECTION_PASSTHROUGH ? "[passthrough git]"
+							     : "[certificate main]");
 		return NULL;
 	}
 	s = find_named(d, section, name);

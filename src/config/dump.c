@@ -108,12 +108,14 @@ static bool print_key(const struct schema_key *k, const void *section, struct bu
 	case VALUE_IPS:
 	case VALUE_ADDRS: return print_addrs(k, field, out);
 	case VALUE_HOSTS:
+	case VALUE_SNIS:
 	case VALUE_SERVERS:
 	case VALUE_PATHS: return print_names(k, field, out);
 	case VALUE_URLS: return print_urls(k, field, out);
 	case VALUE_MEMBERS: return print_members(k, field, out);
 	case VALUE_VIA: return print_string(k, ((const struct conf_via *)field)->text, out);
 	case VALUE_POLICY: return print_policies(k, field, out);
+	case VALUE_PLACE:
 	case VALUE_URL: return print_string(k, ((const struct conf_upstream *)field)->text, out);
 	case VALUE_PATH:
 	case VALUE_LOG:
@@ -166,6 +168,9 @@ bool config_dump(const struct config *c, struct buf *out)
 			return false;
 	for (unsigned i = 0; i < c->mirrors_count; i++)
 		if (!print_section(SECTION_MIRROR, c->mirrors[i].name, &c->mirrors[i], out))
+			return false;
+	for (unsigned i = 0; i < c->passes_count; i++)
+		if (!print_section(SECTION_PASSTHROUGH, c->passes[i].name, &c->passes[i], out))
 			return false;
 	return true;
 }

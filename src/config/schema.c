@@ -10,6 +10,7 @@ const struct schema_section schema_sections[SECTION_COUNT] = {
 	[SECTION_RESOLVER] = { "resolver", false, sizeof(struct conf_resolver) },
 	[SECTION_POOL] = { "pool", true, sizeof(struct conf_pool) },
 	[SECTION_MIRROR] = { "mirror", true, sizeof(struct conf_mirror) },
+	[SECTION_PASSTHROUGH] = { "passthrough", true, sizeof(struct conf_passthrough) },
 };
 
 enum {
@@ -27,6 +28,7 @@ enum {
 #define RESOLVER(f) SECTION_RESOLVER, .at = offsetof(struct conf_resolver, f)
 #define MIRROR(f) SECTION_MIRROR, .at = offsetof(struct conf_mirror, f)
 #define POOL(f) SECTION_POOL, .at = offsetof(struct conf_pool, f)
+#define PASS(f) SECTION_PASSTHROUGH, .at = offsetof(struct conf_passthrough, f)
 #define RANGE(least, most) .min = (least), .max = (most)
 
 /* clang-format off */
@@ -201,6 +203,25 @@ const struct schema_key schema_keys[] = {
 	{ MIRROR(idle_timeout_ms), .key = "idle_timeout", .type = VALUE_MS,
 	  RANGE(100, HOUR), .by_default = "30s", .reloadable = true,
 	  .help = "time upstream may send no byte of a body" },
+
+	{ PASS(snis), .key = "sni", .type = VALUE_SNIS, .required = true, .reloadable = true,
+	  .help = "names in the TLS greeting of what is passed on; * stands for one label" },
+	{ PASS(upstream), .key = "upstream", .type = VALUE_PLACE, .reloadable = true,
+	  .help = "host:port that it is passed on to; absent: the first server of 'pool'" },
+	{ PASS(pool_name), .key = "pool", .type = VALUE_WORD, .reloadable = true,
+	  .help = "the [pool] by which to connect; absent: that of the upstream's name" },
+	{ PASS(proxy_protocol), .key = "proxy_protocol", .type = VALUE_CHOICE, .choices = "off v2",
+	  .by_default = "off", .reloadable = true,
+	  .help = "v2: a PROXY header tells the server who the client is" },
+	{ PASS(private), .key = "private", .type = VALUE_BOOL, .by_default = "no",
+	  .reloadable = true,
+	  .help = "yes: a name of the upstream may resolve to private addresses" },
+	{ PASS(connect_timeout_ms), .key = "connect_timeout", .type = VALUE_MS, RANGE(100, HOUR),
+	  .by_default = "10s", .reloadable = true,
+	  .help = "time to connect to the server" },
+	{ PASS(idle_timeout_ms), .key = "idle_timeout", .type = VALUE_MS, RANGE(SECOND, DAY),
+	  .by_default = "10m", .reloadable = true,
+	  .help = "time in which no byte goes either way" },
 };
 /* clang-format on */
 

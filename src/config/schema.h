@@ -15,6 +15,7 @@ enum section {
 	SECTION_RESOLVER,
 	SECTION_POOL,
 	SECTION_MIRROR,
+	SECTION_PASSTHROUGH,
 	SECTION_COUNT
 };
 
@@ -29,6 +30,7 @@ extern const struct schema_section schema_sections[SECTION_COUNT];
 enum value_type {
 	VALUE_ADDRS,   /* IP:port ... (struct conf_addrs) */
 	VALUE_HOSTS,   /* host names without port ... (struct conf_names) */
+	VALUE_SNIS,    /* host names, perhaps with "*." before them ... (struct conf_names) */
 	VALUE_SERVERS, /* IP or IP:port ... (struct conf_names) */
 	VALUE_URLS,    /* http[s]://host[:port] ... (struct conf_upstreams) */
 	VALUE_MEMBERS, /* host[:port] [weight=n] ... (struct conf_pool_servers) */
@@ -37,6 +39,7 @@ enum value_type {
 	VALUE_WORD,    /* (const char *) */
 	VALUE_POLICY,  /* rules of config/policy.h, "," between them (struct conf_policies) */
 	VALUE_URL,     /* http[s]://host[:port] (struct conf_upstream) */
+	VALUE_PLACE,   /* host:port (struct conf_upstream) */
 	VALUE_PATHS,   /* absolute ... (struct conf_names) */
 	VALUE_PATH,    /* absolute (const char *) */
 	VALUE_LOG,     /* stdout, off, absolute path (const char *) */
@@ -66,7 +69,7 @@ struct schema_key {
 	const char *(*check)(const char *value);
 	const char *help;
 };
-enum { SCHEMA_KEYS_MAX = 80 };
+enum { SCHEMA_KEYS_MAX = 96 };
 extern const struct schema_key schema_keys[];
 extern const unsigned schema_keys_count;
 

@@ -363,6 +363,26 @@ static bool is_path(struct slice text)
 	return text.len > 1 && text.ptr[0] == '/' && text.len < 4096;
 }
 
+/* No address: a client sends none as its SNI. */
+static const char *value_sni(struct slice text, struct arena *a)
+{
+	bool star = slice_starts(text, SLICE("*."));
+	struct slice name = slice_skip(text, star ? 2 : 0);
+	const char *host = slice_starts(name, SLICE("[")) ? NULL : value_host(name, a);
+	struct conf_addr addr;
+
+	if (!host || parse_ip(slice_of(host), false, &addr))
+		return NULL;
+	return star ? need(arena_printf(a, "*.%s", host)) : host;
+}
+
+static bool store_place(struct slice text, struct conf_upstream *up, struct arena *a)
+{
+	up->host = value_place(text, &up->port, a);
+	up->text = lower(text, a);
+	return up->host && up->port;
+}
+
 static bool store_item(const struct schema_key *k, struct slice item, void *field, struct arena *a,
 		       char *why)
 {
@@ -379,6 +399,9 @@ static bool store_item(const struct schema_key *k, struct slice item, void *fiel
 		fail(why, "'%s' must be a host name without a port, such as mirror.example.com",
 		     shown);
 		return store_name(field, value_host(item, a), a);
+	case VALUE_SNIS:
+		fail(why, "'%s' must be a name such as git.example.com, or *.example.com", shown);
+		return store_name(field, value_sni(item, a), a);
 	case VALUE_SERVERS:
 		fail(why, "'%s' must be the address of a name server, such as 1.1.1.1 or [::1]:53",
 		     shown);
@@ -599,6 +622,7 @@ bool value_store(const struct schema_key *k, struct slice text, void *section, s
 	switch (k->type) {
 	case VALUE_ADDRS:
 	case VALUE_HOSTS:
+	case VALUE_SNIS:
 	case VALUE_SERVERS:
 	case VALUE_URLS:
 	case VALUE_PATHS:
@@ -616,6 +640,9 @@ bool value_store(const struct schema_key *k, struct slice text, void *section, s
 		fail(why,
 		     "must be https://host or https://host:port, without path, user or password");
 		return value_url(text, field, a);
+	case VALUE_PLACE:
+		fail(why, "must be host:port, such as git.internal:443");
+		return store_place(text, field, a);
 	case VALUE_PATH:
 		fail(why, "must be an absolute path, one that begins with '/'");
 		return store_string(text, is_path(text), field, a);

@@ -11,9 +11,9 @@ enum { VALUE_WHY_MAX = 512, VALUE_LIST_MAX = 256 };
 
 static inline bool value_is_list(enum value_type type)
 {
-	return type == VALUE_ADDRS || type == VALUE_HOSTS || type == VALUE_SERVERS ||
-	       type == VALUE_URLS || type == VALUE_PATHS || type == VALUE_MEMBERS ||
-	       type == VALUE_IPS || type == VALUE_POLICY;
+	return type == VALUE_ADDRS || type == VALUE_HOSTS || type == VALUE_SNIS ||
+	       type == VALUE_SERVERS || type == VALUE_URLS || type == VALUE_PATHS ||
+	       type == VALUE_MEMBERS || type == VALUE_IPS || type == VALUE_POLICY;
 }
 
 /* Its key may stand several times: each is one line of the list. */

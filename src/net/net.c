@@ -28,6 +28,7 @@ int net_init(struct net *n, struct loop *l, struct stats *st, unsigned conns_max
 
 void net_fini(struct net *n)
 {
+	pipes_fini(&n->pipes);
 	pool_fini(&n->small);
 	pool_fini(&n->big);
 	aead_engine_free(n->aead);

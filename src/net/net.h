@@ -12,6 +12,7 @@
 #include "base/pool.h"
 #include "base/stat.h"
 #include "io/loop.h"
+#include "net/pipes.h"
 
 struct aead_engine;
 
@@ -28,6 +29,7 @@ struct net {
 	struct pool small;        /* raw input: one record and a receive more (NET_SMALL_BYTES) */
 	struct pool big;          /* raw input of upstream connections */
 	char *plain;              /* NET_PLAIN_BYTES, for owners to make output in */
+	struct pipes pipes;       /* for net/splice.h */
 	char *sealed;             /* NET_SEALED_BYTES, private to stream.c */
 };
 

@@ -323,6 +323,12 @@ static void hello_step(struct stream *s)
 	case HELLO_DONE: break;
 	}
 	memcpy(s->sni, hello.sni, sizeof(s->sni));
+	if (s->divert && s->divert(s)) {
+		s->diverted = true;
+		s->tls = false;
+		enter(s, STREAM_OPEN);
+		return;
+	}
 	s->hs = handshake_new_server(s->tls_server, s->sni);
 	if (s->hs)
 		enter(s, STREAM_HANDSHAKE);

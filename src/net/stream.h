@@ -94,6 +94,9 @@ struct stream {
 	struct handshake *hs; /* during the handshake only */
 	struct via *via;      /* during STREAM_TUNNEL only */
 	const struct tls_server *tls_server;
+	/* Server: is a client of this <sni> to be passed on as it is?  NULL: none is. */
+	bool (*divert)(struct stream *s);
+	bool diverted;     /* plain and OPEN, with the ClientHello still to be pulled */
 	uint64_t rx_bytes; /* payload given to the owner, payload accepted from it */
 	uint64_t tx_bytes;
 	struct addr peer;

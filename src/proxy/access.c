@@ -199,7 +199,10 @@ static void put_combined(struct buf *b, const struct access_line *line)
 	put_or_dash(b, line->mirror, NAME_MAX_BYTES);
 	put_text(b, "\" upstream=\"");
 	put_or_dash(b, line->upstream, NAME_MAX_BYTES);
-	put_text(b, "\"\n");
+	put_text(b, "\"");
+	if (line->bytes_up)
+		fits = fits && buf_printf(b, " up=%ju", (uintmax_t)line->bytes_up);
+	put_text(b, "\n");
 	assert(fits);
 }
 
@@ -228,7 +231,10 @@ static void put_json(struct buf *b, const struct access_line *line)
 	put_json_text(b, "\",\"upstream\":\"", line->upstream, NAME_MAX_BYTES);
 	fits = fits && buf_printf(b, "\",\"end\":\"%s", line->end);
 	put_json_text(b, "\",\"ua\":\"", line->user_agent, AGENT_MAX);
-	fits = fits && buf_printf(b, "\",\"tls\":\"%s\"}\n", line->tls);
+	fits = fits && buf_printf(b, "\",\"tls\":\"%s\"", line->tls);
+	if (line->bytes_up)
+		fits = fits && buf_printf(b, ",\"bytes_up\":%ju", (uintmax_t)line->bytes_up);
+	put_text(b, "}\n");
 	assert(fits);
 }
 

@@ -36,7 +36,8 @@ struct access_line {
 	struct slice target;   /* path and query */
 	unsigned major, minor; /* of HTTP */
 	int status;
-	uint64_t bytes; /* of the body */
+	uint64_t bytes;    /* of the body */
+	uint64_t bytes_up; /* of a passthrough */
 	uint64_t ms;
 	const char *cache;     /* hit miss join revalidated stale negative pass local - */
 	struct slice upstream; /* host that was asked, none if none was */

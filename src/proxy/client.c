@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "proxy/passage.h"
 
 static void client_run(struct task *task);
 static void client_timeout(struct timer *t);
@@ -43,6 +44,8 @@ void client_accept(struct proxy *p, int fd, const struct addr *peer, enum listen
 	task_init(&c->task, client_run);
 	timer_init(&c->timer, client_timeout);
 	stream_init(&c->stream, &p->net, &c->task);
+	if (kind == LISTEN_HTTPS && p->config->passes_count > 0)
+		c->stream.divert = passage_is_for;
 	stream_accept(&c->stream, fd, peer,
 		      kind == LISTEN_HTTPS ? p->generation->setup->tls : NULL);
 	client_arm(c, p->config->server.handshake_timeout_ms);
@@ -53,7 +56,7 @@ static void client_free(struct client *c)
 {
 	struct proxy *p = c->proxy;
 
-	assert(!c->xfer && !c->h2 && c->calls_count == 0);
+	assert(!c->xfer && !c->h2 && !c->pass && c->calls_count == 0);
 	loop_timer_clear(p->loop, &c->timer);
 	loop_unwake(p->loop, &c->task);
 	client_h1_wipe(c);
@@ -75,9 +78,11 @@ enum client_step client_kill(struct client *c, bool graceful, const char *why)
 	c->keep = false;
 	if (c->h2)
 		client_h2_end(c, graceful, why);
+	if (c->pass)
+		passage_cut(c->pass, why);
 	if (c->stream.state != STREAM_CLOSED && c->stream.state != STREAM_CLOSING)
 		stream_close(&c->stream, graceful);
-	c->state = c->xfer || c->calls_count ? CLIENT_FINISH : CLIENT_CLOSING;
+	c->state = c->xfer || c->pass || c->calls_count ? CLIENT_FINISH : CLIENT_CLOSING;
 	return STEP_MORE;
 }
 
@@ -89,6 +94,8 @@ static void client_timeout(struct timer *t)
 
 	if (c->state == CLIENT_CLOSING || c->state == CLIENT_FINISH)
 		return;
+	if (c->state == CLIENT_PASS && passage_rearm(c->pass))
+		return;
 	/* A head that does not come to its end is told so; silence between requests just ends. */
 	(void)client_kill(c, idle, "client_timeout");
 	loop_wake(c->proxy->loop, &c->task);
@@ -96,12 +103,43 @@ static void client_timeout(struct timer *t)
 
 /* ---- reading a request ---- */
 
+/* ---- a passthrough ---- */
+
+static enum client_step client_pass_begin(struct client *c)
+{
+	if (!passage_begin(c)) {
+		log_limited(LOG_WARN,
+			    "passthrough sni=%s refused: no more connections, or it has gone",
+			    LOG_Q(slice_of(c->stream.sni)));
+		return client_kill(c, false, NULL);
+	}
+	c->state = CLIENT_PASS;
+	return STEP_MORE;
+}
+
+static enum client_step client_pass(struct client *c)
+{
+	if (!passage_run(c->pass))
+		return STEP_WAIT;
+	return client_kill(c, !c->pass->end, NULL);
+}
+
+static enum client_step client_pass_finish(struct client *c)
+{
+	if (!passage_close(c->pass))
+		return STEP_WAIT;
+	c->state = CLIENT_CLOSING;
+	return STEP_MORE;
+}
+
 static enum client_step client_opening(struct client *c)
 {
 	if (c->stream.err || c->stream.state == STREAM_CLOSED)
 		return client_kill(c, false, NULL);
 	if (!stream_is_open(&c->stream))
 		return STEP_WAIT;
+	if (c->stream.diverted)
+		return client_pass_begin(c);
 	c->state = CLIENT_IDLE;
 	client_arm(c, c->proxy->config->server.header_timeout_ms);
 	return c->stream.h2 ? client_h2_begin(c) : STEP_MORE;
@@ -120,7 +158,12 @@ static void client_run(struct task *task)
 		case CLIENT_XFER: s = client_h1_xfer(c); break;
 		case CLIENT_SEND: s = client_h1_send(c); break;
 		case CLIENT_H2: s = client_h2_run(c); break;
-		case CLIENT_FINISH: s = c->xfer ? client_h1_finish(c) : client_h2_finish(c); break;
+		case CLIENT_PASS: s = client_pass(c); break;
+		case CLIENT_FINISH:
+			s = c->pass   ? client_pass_finish(c)
+			    : c->xfer ? client_h1_finish(c)
+				      : client_h2_finish(c);
+			break;
 		case CLIENT_CLOSING:
 			if (stream_is_closed(&c->stream))
 				client_free(c);

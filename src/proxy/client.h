@@ -22,6 +22,7 @@ enum client_state {
 	CLIENT_HEAD,    /* a part of a head is there */
 	CLIENT_XFER,    /* the answer is being found */
 	CLIENT_SEND,    /* the answer is being sent */
+	CLIENT_PASS,    /* its connection is passed on: passage.h */
 	CLIENT_H2,      /* HTTP/2: any of these, for each call */
 	CLIENT_FINISH,  /* the xfer, or calls, give back what they have */
 	CLIENT_CLOSING,
@@ -34,6 +35,8 @@ enum client_waits {
 	CLIENT_WAITS_HEAD, /* a part of a head is there */
 	CLIENT_WAITS_ROOM, /* it takes no bytes */
 };
+
+struct passage;
 
 struct client {
 	struct proxy *proxy;
@@ -54,6 +57,8 @@ struct client {
 	bool served;     /* a request came */
 	bool logged;     /* the xfer being finished */
 	const char *end; /* for the access log: why the answer ended early; NULL: ok */
+
+	struct passage *pass; /* or NULL */
 
 	/* HTTP/2. */
 	struct h2 *h2;

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "proxy/client.h"
+#include "proxy/passage.h"
 #include "proxy/poolcheck.h"
 #include "proxy/proxy.h"
 #include "proxy/pull.h"
@@ -59,13 +61,19 @@ struct generation *generation_new(struct setup *s)
 		return NULL;
 	list_init(&g->node);
 	list_init(&g->uppools);
-	g->mirrors = calloc(c->mirrors_count + 1, sizeof(*g->mirrors));
+	g->mirrors = calloc(c->mirrors_count + c->passes_count + 1, sizeof(*g->mirrors));
 	if (!g->mirrors) {
 		free(g);
 		return NULL;
 	}
 	g->setup = setup_ref(s);
-	g->mirrors_count = c->mirrors_count;
+	g->mirrors_count = c->mirrors_count + c->passes_count;
+	for (unsigned i = 0; i < c->passes_count; i++)
+		g->mirrors[c->mirrors_count + i] = (struct mirror){
+			.conf = &c->passes[i].as_mirror,
+			.generation = g,
+			.name = slice_of(c->passes[i].name),
+		};
 	for (unsigned i = 0; i < c->mirrors_count; i++) {
 		g->mirrors[i].conf = &c->mirrors[i];
 		g->mirrors[i].generation = g;
@@ -107,6 +115,17 @@ static bool xfers_use(const struct proxy *p, const struct generation *g)
 	return false;
 }
 
+static bool passages_use(const struct proxy *p, const struct generation *g)
+{
+	list_for_each_safe(it, &p->clients) {
+		const struct client *c = container_of(it, struct client, node);
+
+		if (c->pass && generation_has(g, c->pass->mirror))
+			return true;
+	}
+	return false;
+}
+
 #define LIST_USES(head, type)                                                                      \
 	do {                                                                                       \
 		list_for_each_safe(it, head)                                                       \
@@ -120,7 +139,7 @@ static bool generation_in_use(const struct proxy *p, const struct generation *g)
 	LIST_USES(&p->tokens, token);
 	LIST_USES(&p->upconns_idle, upconn);
 	LIST_USES(&p->upconns_closing, upconn);
-	return pulls_use(p, g) || xfers_use(p, g);
+	return pulls_use(p, g) || xfers_use(p, g) || passages_use(p, g);
 }
 
 static void generations_look(struct timer *t)

@@ -26,12 +26,15 @@
 #include "proxy/access.h"
 #include "proxy/generation.h"
 
+/* Connections that one worker passes on (passthrough): two sockets and 2 KB each. */
+enum { PASSAGES_MAX = 1024 };
+
 enum {
 	/*
 	 * Upstream connections of one worker: at most one for each pull, tag check, relay and token
-	 * request, and the idle ones.  The bound answers 503.
+	 * request, passage, and the idle ones.  The bound answers 503.
 	 */
-	UPCONNS_MAX = 1024,
+	UPCONNS_MAX = 1024 + PASSAGES_MAX,
 	UPCONNS_IDLE_MAX = 64,
 	ATTEMPTS_MAX = 3, /* members that one of them dials at once */
 	/* Fills of one worker: 1,000 distinct cold blobs at once are a cluster starting up. */
@@ -101,6 +104,7 @@ struct proxy {
 	unsigned pulls_count;
 	struct list tagchecks;
 	unsigned tagchecks_count;
+	unsigned passages_count;
 	struct gate *gate;  /* NULL until a mirror with auth = client needs it */
 	struct list tokens; /* most recently used first */
 	unsigned tokens_count;

@@ -186,6 +186,11 @@ struct upconn *upconn_get(struct proxy *p, struct mirror *m, const struct uri *t
 	return upconn_make(p, m, to, g, first, user);
 }
 
+void upconn_use_raw(struct upconn *u)
+{
+	upconn_return_buf(u);
+}
+
 struct upconn *upconn_better(struct upconn *u)
 {
 	struct upconn *idle = NULL;

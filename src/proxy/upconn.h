@@ -83,6 +83,8 @@ struct upconn *upconn_get_member(struct proxy *p, struct mirror *m, const struct
 				 uint32_t member, struct task *user) must_check;
 /* Is this error our own fault, or a name's, so that it says nothing of a member? */
 bool upconn_is_ours(int err) must_check;
+/* Its stream will be used as it is, without answers being parsed: it gives its buffer back. */
+void upconn_use_raw(struct upconn *u);
 /* One that waits for a slot may be changed for an idle one: gives the one to use. */
 struct upconn *upconn_better(struct upconn *u) must_check;
 /* Gives it back: <reusable> into the idle list, else it is closed. */

@@ -504,6 +504,97 @@ TEST(mistakes_in_pools)
 	}
 }
 
+#define PASS                                                                                       \
+	"[server]\nhttps = 0.0.0.0:443\nhost = a.b\n[certificate main]\nchain = /c\nkey = /k\n"    \
+	"[mirror quay.io]\nhost = in.corp.example\n"
+
+TEST(passthroughs_are_found_by_name)
+{
+	struct config *c = parse(PASS "[passthrough git]\nsni = Git.Example.com *.corp.example\n"
+				      "upstream = git.internal:8443\nproxy_protocol = v2\n"
+				      "[passthrough two]\nsni = x.corp.example *.a.b\npool = p\n"
+				      "[pool p]\nservers = [::1] 10.0.0.1:7\n"
+				      "[passthrough three]\nsni = t.x\nupstream = 10.0.0.1:9\n");
+	static const struct {
+		const char *sni;
+		int pass;
+	} cases[] = {
+		{ "git.example.com", 0 },
+		{ "a.corp.example", 0 },
+		{ "x.corp.example", 1 },
+		{ "in.corp.example", -1 },
+		{ "corp.example", -1 },
+		{ ".corp.example", -1 },
+		{ "a.b.corp.example", -1 },
+		{ "agit.example.com", -1 },
+		{ "", -1 },
+		{ "c.a.b", 1 },
+		{ "a.b", -1 },
+		{ "*.corp.example", 0 },
+	};
+	static char first[8192], second[8192];
+	struct buf b;
+
+	require(c);
+	require(c->passes_count == 3);
+	for (unsigned i = 0; i < countof(cases); i++)
+		if (!check_eq(config_passthrough(c, cases[i].sni), cases[i].pass))
+			printf("# %s\n", cases[i].sni);
+	check_str(c->passes[0].upstream.host, "git.internal");
+	check_eq(c->passes[0].upstream.port, 8443);
+	check(!c->passes[0].as_mirror.private);
+	check_str(c->passes[1].upstream.text, "[::1]:443");
+	check(c->passes[1].as_mirror.pool == &c->pools[0]);
+	check(!c->passes[1].as_mirror.private);
+	check(c->passes[2].as_mirror.private); /* the address is written there */
+	check_eq(c->passes[2].as_mirror.auth, AUTH_MIRROR);
+	buf_init(&b, first, sizeof(first) - 1);
+	check(config_dump(c, &b));
+	config_unref(c);
+	c = parse(first);
+	require(c);
+	buf_init(&b, second, sizeof(second) - 1);
+	check(config_dump(c, &b));
+	check_str(first, second);
+	config_unref(c);
+}
+
+TEST(mistakes_in_passthroughs)
+{
+	static const struct {
+		const char *text;
+		const char *words;
+	} bad[] = {
+		{ "upstream = x:1\n", "must have a 'sni'" },
+		{ "sni = x.y\n", "must have 'upstream = host:port', or a 'pool'" },
+		{ "sni = x.y\nupstream = x\n", "must be host:port" },
+		{ "sni = x.y\nupstream = https://x:1\n", "must be host:port" },
+		{ "sni = x.y\npool = no\n", "add [pool no]" },
+		{ "sni = *\nupstream = x:1\n", "must be a name such as" },
+		{ "sni = a.*.b\nupstream = x:1\n", "must be a name such as" },
+		{ "sni = 1.2.3.4\nupstream = x:1\n", "must be a name such as" },
+		{ "sni = [::1]\nupstream = x:1\n", "must be a name such as" },
+		{ "sni = a.b\nupstream = x:1\n", "sni = a.b: is taken by [server] host" },
+		{ "sni = in.corp.example\nupstream = x:1\n", "is taken by [mirror quay.io] host" },
+		{ "sni = *.x\nupstream = x:1\n[passthrough h]\nsni = *.x\nupstream = x:1\n",
+		  "[passthrough h] sni = *.x: is taken by [passthrough g] sni" },
+		{ "sni = x.y\nupstream = x:1\nproxy_protocol = v1\n", "must be one of: off v2" },
+	};
+
+	for (unsigned i = 0; i < countof(bad); i++) {
+		char text[800];
+		struct config *c;
+
+		snprintf(text, sizeof(text), PASS "[passthrough g]\n%s", bad[i].text);
+		c = parse(text);
+		if (!check(!c && told(&errs.errors, bad[i].words)))
+			printf("# %s\n", bad[i].text);
+		if (c)
+			config_unref(c);
+	}
+	check(refused("[passthrough g]\nsni = x.y\nupstream = x:1\n", "needs [server] https"));
+}
+
 TEST(rules_for_tags_are_read_in_any_form)
 {
 	static char first[8192], second[8192];

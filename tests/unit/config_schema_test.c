@@ -69,8 +69,9 @@ static void read_reference(void)
 
 			snprintf(comment + len, sizeof(comment) - len, "%.*s\n",
 				 SLICE_FMT(slice_skip(s, 1)));
-		} else if (s.ptr[0] == '[') {
-			section = find_section(slice_skip(slice_first(s, slice_find(s, ']')), 1));
+		} else if (s.ptr[0] == '[' || slice_starts(s, SLICE(";["))) {
+			s = slice_first(s, slice_find(s, ']'));
+			section = find_section(slice_skip(s, slice_find(s, '[') + 1));
 			check(section >= 0);
 		} else {
 			note_key(section, s, comment);
