@@ -22,15 +22,11 @@
 #include "base/err.h"
 #include "base/limits.h"
 #include "cache/cache_private.h"
+#include "cache/fill_private.h"
 #include "cache/partial.h"
 
 enum {
 	FILL_WRITE_MIN = FILL_CHUNK / 2,
-	/*
-	 * A file that takes longer to open, or 256 KiB to be written: the disk is stuck.  (One that
-	 * is only slow, down to 26 KB/s, slows the upstream down.)
-	 */
-	FILL_STUCK_MS = 10 * 1000,
 };
 
 _Static_assert(sizeof(((struct fill *)0)->path) >= STORE_PATH_MAX, "a blob's path must fit");
@@ -38,10 +34,7 @@ _Static_assert(sizeof(((struct fill *)0)->tmp_name) >= STORE_TMP_MAX, "a tempora
 _Static_assert(sizeof(((struct fill *)0)->part_name) >= PARTIAL_NAME_MAX, "a name must fit");
 
 static void fill_look(struct fill *f);
-static uint64_t fill_avail(const struct fill *f);
-static void fill_write(struct fill *f);
 static void fill_wrote(struct op *op, int res);
-static void fill_limit(struct fill *f);
 static void fill_stuck(struct timer *t);
 
 static void fill_enter(struct fill *f, enum fill_state state)
@@ -63,7 +56,7 @@ static void fill_enter(struct fill *f, enum fill_state state)
 	loop_wake(f->loop, f->owner);
 }
 
-static void fill_chunk_put(struct fill *f, struct buf *b)
+void fill_chunk_put(struct fill *f, struct buf *b)
 {
 	if (b->mem)
 		cache_chunk_put(f->cache, b->mem);
@@ -90,13 +83,13 @@ static void fill_job(struct fill *f, void (*work)(struct job *job), void (*done)
 
 static void fill_save(struct fill *f);
 
-static void fill_save_due(struct fill *f)
+void fill_save_due(struct fill *f)
 {
 	if (f->partial && f->written - f->saved >= PARTIAL_STEP)
 		fill_save(f);
 }
 
-static void fill_hash_end(struct fill *f, struct digest *found)
+void fill_hash_end(struct fill *f, struct digest *found)
 {
 	if (f->hashing)
 		digest_end(&f->hash, found);
@@ -146,7 +139,7 @@ static cold void fill_end_lost(struct fill *f, const struct blob_failure *why)
 
 	assert(!f->whole);
 	loop_timer_clear(f->loop, &f->stuck);
-	if (f->state != FILL_DISK) /* there a helper may be at it */
+	if (f->state != FILL_DISK && !f->wide.busy) /* there a helper may be at it */
 		fill_hash_end(f, &unused);
 	f->err = why->err;
 	f->failure = *why;
@@ -156,7 +149,7 @@ static cold void fill_end_lost(struct fill *f, const struct blob_failure *why)
 		fill_file_end(f);
 }
 
-static cold void fill_lose(struct fill *f, const struct blob_failure *why)
+cold void fill_lose(struct fill *f, const struct blob_failure *why)
 {
 	if (f->state >= FILL_OPENING)
 		stat_inc(f->stats, STAT_FILLS_FAILED);
@@ -180,7 +173,7 @@ static cold void fill_lose_corrupt(struct fill *f, int err)
 	fill_limit(f);
 }
 
-static cold void fill_lose_disk(struct fill *f, const char *what, int err)
+cold void fill_lose_disk(struct fill *f, const char *what, int err)
 {
 	disk_failed(f->cache, what, f->path, err);
 	f->keep = false;
@@ -188,7 +181,7 @@ static cold void fill_lose_disk(struct fill *f, const char *what, int err)
 }
 
 /* Before each thing that is asked of the disk while readers wait. */
-static void fill_limit(struct fill *f)
+void fill_limit(struct fill *f)
 {
 	loop_timer_set(f->loop, &f->stuck, loop_now_ms(f->loop) + FILL_STUCK_MS);
 }
@@ -205,7 +198,7 @@ static cold void fill_stuck(struct timer *t)
 		f->next = NULL;
 		return;
 	}
-	assert(op_busy(&f->file_op) || f->job_busy);
+	assert(op_busy(&f->file_op) || f->job_busy || f->wide.busy);
 	_Static_assert(FILL_STUCK_MS == 10 * 1000, "the text says so");
 	fill_lose_disk(f, "stuck for 10 s", ERR_STUCK);
 }
@@ -459,6 +452,7 @@ struct buf *fill_room(struct fill *f, size_t min)
 	struct buf *b = &f->chunk[f->filling];
 
 	assert(min <= FILL_CHUNK - FILL_WRITE_MIN);
+	assert(!f->wide.on);
 	if (f->state == FILL_LOST || f->state == FILL_OPENING)
 		return NULL;
 	assert(f->state == FILL_FLOWING);
@@ -504,7 +498,7 @@ static void fill_write_to_disk(struct fill *f, const struct buf *b)
 }
 
 /* Hands chunk[filling] to the kernel, if the other is back and there is reason to. */
-static void fill_write(struct fill *f)
+void fill_write(struct fill *f)
 {
 	struct buf *b = &f->chunk[f->filling];
 
@@ -519,7 +513,7 @@ static void fill_write(struct fill *f)
 }
 
 /* The last byte is kept back until the digest was found right. */
-static uint64_t fill_avail(const struct fill *f)
+uint64_t fill_avail(const struct fill *f)
 {
 	if (f->size != BLOB_SIZE_UNKNOWN && f->written < f->size)
 		return f->written;
@@ -655,15 +649,10 @@ static void fill_wrote(struct op *op, int res)
 	fill_write(f);
 }
 
-void fill_finish(struct fill *f)
+void fill_check(struct fill *f)
 {
 	struct digest found;
 
-	if (f->state == FILL_LOST)
-		return;
-	assert(f->state == FILL_FLOWING);
-	fill_enter(f, FILL_FLUSHING);
-	f->finish = true;
 	fill_hash_end(f, &found);
 	if (f->size != BLOB_SIZE_UNKNOWN && f->received < f->size) {
 		fill_lose_corrupt(f, ERR_SHORT);
@@ -676,6 +665,21 @@ void fill_finish(struct fill *f)
 	fill_write(f);
 	if (f->written == f->received)
 		fill_publish(f);
+}
+
+void fill_finish(struct fill *f)
+{
+	if (f->state == FILL_LOST)
+		return;
+	assert(f->state == FILL_FLOWING);
+	fill_enter(f, FILL_FLUSHING);
+	f->finish = true;
+	if (f->wide.on && (f->wide.busy || f->wide.hashed < f->written)) {
+		fill_limit(f);
+		fill_wide_hash(f);
+		return;
+	}
+	fill_check(f);
 }
 
 void fill_fail(struct fill *f, const struct blob_failure *why)
@@ -699,7 +703,7 @@ bool fill_drop(struct fill *f)
 bool fill_close(struct fill *f)
 {
 	assert(fill_is_over(f));
-	if (f->inflight > 0 || f->job_busy)
+	if (f->inflight > 0 || f->job_busy || f->wide.busy)
 		return false;
 	loop_timer_clear(f->loop, &f->stuck);
 	/* Of a fill that was lost: what was being filled, or on its way to the disk. */

@@ -16,6 +16,7 @@
 
 #include "base/buf.h"
 #include "cache/cache.h"
+#include "cache/spread.h"
 
 enum fill_state {
 	FILL_IDLE,
@@ -27,6 +28,19 @@ enum fill_state {
 	FILL_FLUSHING, /* finish asked: last write, check, fsync, rename */
 	FILL_DONE,     /* published */
 	FILL_LOST,     /* failed; the blob says so */
+};
+
+/* While several writers fill it: see cache/fill_wide.h. */
+struct fill_wide {
+	bool on;
+	bool narrowing; /* its end is waited for */
+	bool busy;      /* the job runs: `hash` is a helper's */
+	int err;        /* of the job */
+	struct spread spread;
+	struct job job;
+	uint64_t hashed;
+	uint64_t upto; /* the job's */
+	char *mem;     /* the same */
 };
 
 struct fill {
@@ -69,6 +83,7 @@ struct fill {
 	uint64_t saved;      /* bytes that the journal vouches for */
 	uint64_t saving;
 	int save_err;
+	struct fill_wide wide;
 	char part_name[152];
 	char tmp_name[32];
 	char path[200]; /* of the blob, below the cache's folder */

@@ -78,22 +78,27 @@ static bool journal_read(const struct store *s, const char *name, uint64_t *size
 	return strcmp(text, again) == 0 && b > 0 && b < a;
 }
 
+int partial_hash(int fd, uint64_t from, uint64_t upto, char *mem, struct digest_ctx *hash)
+{
+	while (from < upto) {
+		size_t want = upto - from < FILL_CHUNK ? (size_t)(upto - from) : FILL_CHUNK;
+		ssize_t n = pread(fd, mem, want, (off_t)from);
+
+		if (n <= 0)
+			return n < 0 ? -errno : -EIO;
+		digest_update(hash, mem, (size_t)n);
+		from += (uint64_t)n;
+	}
+	return 0;
+}
+
 static bool hash_file(int fd, uint64_t bytes, struct digest_ctx *hash)
 {
 	char *mem = malloc(FILL_CHUNK);
-	uint64_t at = 0;
+	bool whole = mem && partial_hash(fd, 0, bytes, mem, hash) == 0;
 
-	while (mem && at < bytes) {
-		size_t want = bytes - at < FILL_CHUNK ? (size_t)(bytes - at) : FILL_CHUNK;
-		ssize_t n = pread(fd, mem, want, (off_t)at);
-
-		if (n <= 0)
-			break;
-		digest_update(hash, mem, (size_t)n);
-		at += (uint64_t)n;
-	}
 	free(mem);
-	return at == bytes;
+	return whole;
 }
 
 bool partial_resume(const struct store *s, const char *name, int fd, struct digest_ctx *hash,

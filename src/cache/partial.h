@@ -42,6 +42,9 @@ int partial_new(const struct store *s, const char *name) must_check;
  */
 bool partial_resume(const struct store *s, const char *name, int fd, struct digest_ctx *hash,
 		    uint64_t *size, uint64_t *bytes) must_check;
+/* Hashes the bytes from <from> up to <upto>; <mem> has FILL_CHUNK bytes.  0 or -errno. */
+int partial_hash(int fd, uint64_t from, uint64_t upto, char *mem,
+		 struct digest_ctx *hash) must_check;
 /* The first <bytes> of <size> are written: brings them to the disk, then says so. 0 or -errno. */
 int partial_save(struct store *s, const char *name, int fd, uint64_t size,
 		 uint64_t bytes) must_check;

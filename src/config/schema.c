@@ -203,6 +203,12 @@ const struct schema_key schema_keys[] = {
 	{ MIRROR(idle_timeout_ms), .key = "idle_timeout", .type = VALUE_MS,
 	  RANGE(100, HOUR), .by_default = "30s", .reloadable = true,
 	  .help = "time upstream may send no byte of a body" },
+	{ MIRROR(parallel), .key = "parallel", .type = VALUE_COUNT, RANGE(1, PARALLEL_MAX),
+	  .by_default = "4", .reloadable = true,
+	  .help = "connections by which a large blob is fetched, in ranges, if one is slow" },
+	{ MIRROR(parallel_from), .key = "parallel_from", .type = VALUE_BYTES,
+	  RANGE(MIB, 1024 * TIB), .by_default = "64M", .reloadable = true,
+	  .help = "size from which a blob is large enough for that" },
 
 	{ PASS(snis), .key = "sni", .type = VALUE_SNIS, .required = true, .reloadable = true,
 	  .help = "names in the TLS greeting of what is passed on; * stands for one label" },

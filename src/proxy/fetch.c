@@ -106,7 +106,10 @@ static bool fetch_make_request(struct fetch *f)
 	const char *range = "";
 	const char *form = "";
 
-	if (f->o.from > 0 && !f->probing)
+	if (f->o.to > 0 && !f->probing)
+		range = arena_printf(&f->arena, "Range: bytes=%llu-%llu\r\n",
+				     (unsigned long long)f->o.from, (unsigned long long)f->o.to);
+	else if (f->o.from > 0 && !f->probing)
 		range = arena_printf(&f->arena, "Range: bytes=%llu-\r\n",
 				     (unsigned long long)f->o.from);
 	if (f->o.first_byte && !f->probing)
@@ -144,6 +147,7 @@ static enum step fetch_connect(struct fetch *f)
 			fetch_fail(f, ERR_LIMIT);
 			return STEP_WAIT;
 		}
+		f->conn->spare = f->o.spare;
 	}
 	f->conn = upconn_better(f->conn);
 	if (f->conn->err) {

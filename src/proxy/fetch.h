@@ -48,6 +48,8 @@ struct fetch_opts {
 	const char *accept; /* NULL: none */
 	bool head;
 	uint64_t from;   /* > 0: Range: bytes=FROM- */
+	uint64_t to;     /* > 0: Range: bytes=FROM-TO */
+	bool spare;      /* no other request is to wait for its connection: else ERR_LIMIT */
 	bool first_byte; /* Range: bytes=0-0 */
 	/*
 	 * Token requests: an absolute place instead of the upstream's own, and credentials for it;
@@ -114,6 +116,8 @@ static inline bool fetch_has_head(const struct fetch *f)
 }
 /* Is it a 206 with all from <from> on of something of <total> bytes (BLOB_SIZE_UNKNOWN)? */
 bool fetch_is_rest(const struct fetch *f, uint64_t from, uint64_t total) must_check;
+/* Is it a 206 with just those bytes of something of <total>? */
+bool fetch_is_range(const struct fetch *f, uint64_t from, uint64_t to, uint64_t total) must_check;
 /* Is it a 200 that can be the whole of that? */
 bool fetch_is_whole(const struct fetch *f, uint64_t total) must_check;
 /*

@@ -124,6 +124,16 @@ bool fetch_is_rest(const struct fetch *f, uint64_t from, uint64_t total)
 	       first == from && last + 1 == of && (total == BLOB_SIZE_UNKNOWN || of == total);
 }
 
+bool fetch_is_range(const struct fetch *f, uint64_t from, uint64_t to, uint64_t total)
+{
+	uint64_t first, last, of;
+
+	return f->msg.status == 206 &&
+	       content_range_parse(msg_field(&f->msg, "Content-Range"), &first, &last, &of) &&
+	       first == from && last == to && of == total &&
+	       (f->msg.body != BODY_LENGTH || f->msg.body_bytes == to - from + 1);
+}
+
 bool fetch_is_whole(const struct fetch *f, uint64_t total)
 {
 	const struct msg *m = &f->msg;

@@ -31,6 +31,8 @@ enum { PASSAGES_MAX = 1024 };
 
 enum {
 	/*
+	 * Upstream connections of one worker: at most one for each pull and lane, tag check, relay
+	 * and token request, and the idle ones.  The bound answers 503.
 	 * Upstream connections of one worker: at most one for each pull, tag check, relay and token
 	 * request, passage, and the idle ones.  The bound answers 503.
 	 */
@@ -39,6 +41,8 @@ enum {
 	ATTEMPTS_MAX = 3, /* members that one of them dials at once */
 	/* Fills of one worker: 1,000 distinct cold blobs at once are a cluster starting up. */
 	PULLS_MAX = 1024,
+	/* Connections of one worker beside each pull's own (lane.h), 256 KiB of memory each. */
+	LANES_MAX = 64,
 	TOKENS_MAX = 4096,
 	TAGCHECKS_MAX = 1024,
 	/* One request's memory: head, answer, HTTP_RANGES_MAX ranges with their part headers. */
@@ -102,6 +106,7 @@ struct proxy {
 	unsigned upconns_count;
 	struct list pulls;
 	unsigned pulls_count;
+	unsigned lanes_count;
 	struct list tagchecks;
 	unsigned tagchecks_count;
 	unsigned passages_count;

@@ -6,6 +6,7 @@
 
 #include "base/err.h"
 #include "base/log.h"
+#include "proxy/lane.h"
 #include "proxy/oci.h"
 #include "proxy/retry.h"
 
@@ -22,6 +23,18 @@ enum {
 	PULL_SMALL = 8 * 1024 * 1024,
 };
 
+/*
+ * When one stream has shown that it is slow, lanes join it.  A line that is good never sees them:
+ * more connections, and reading again to hash, would gain nothing there.
+ */
+enum {
+	PULL_LOOK_MS = 1000,  /* how long it may show what it can, each time */
+	PULL_WORTH_MS = 2000, /* what the rest would take, for lanes to be worth it */
+	/* A stretch is what a lane gets in so long: requests cost little, the end comes evenly. */
+	PULL_STRETCH_MS = 10 * 1000,
+	PULL_STRETCH_MAX = 32 * 1024 * 1024,
+};
+
 enum pull_state {
 	PULL_DISK,    /* the fill looks whether the file is there */
 	PULL_HEAD,    /* waiting for upstream's head */
@@ -31,6 +44,9 @@ enum pull_state {
 	PULL_PAUSE,   /* it broke: a moment before it is asked for the rest */
 	PULL_RESUME,  /* waiting for the head of the rest */
 	PULL_SKIP,    /* upstream began anew: what is there already passes by */
+	PULL_SETTLE,  /* lanes are to join: what came is written first */
+	PULL_WIDE,    /* they flow */
+	PULL_NARROW,  /* none is left: back to one stream */
 	PULL_STORE,   /* a manifest in memory: into the fill */
 	PULL_END,     /* the fill finishes, or has failed */
 };
@@ -52,6 +68,12 @@ struct pull {
 	struct timer pause;
 	struct retry retry;
 	uint64_t skip; /* bytes to pass by */
+	struct lanes *lanes;
+	struct timer look; /* FLOW: is it slow? */
+	bool look_due;
+	bool alone;         /* lanes were tried, and failed */
+	uint64_t flow_ms;   /* since when it flows */
+	uint64_t flow_from; /* and from which byte */
 	uint64_t begun_ms;
 	uint64_t unwanted_ms; /* since when nobody reads; 0: somebody does */
 	char digest[DIGEST_TEXT_MAX];
@@ -59,6 +81,7 @@ struct pull {
 
 static void pull_run(struct task *task);
 static void pull_pause_over(struct timer *t);
+static void pull_look_now(struct timer *t);
 
 struct pull *pull_reserve(struct proxy *p)
 {
@@ -71,6 +94,7 @@ struct pull *pull_reserve(struct proxy *p)
 	list_init(&pl->node);
 	task_init(&pl->task, pull_run);
 	timer_init(&pl->pause, pull_pause_over);
+	timer_init(&pl->look, pull_look_now);
 	arena_init(&pl->arena, PULL_ARENA);
 	list_push(&p->pulls, &pl->node);
 	p->pulls_count++;
@@ -84,6 +108,7 @@ void pull_drop(struct pull *pl)
 	assert(pl->fill.state == FILL_IDLE);
 	fetch_close(&pl->fetch);
 	loop_timer_clear(p->loop, &pl->pause);
+	loop_timer_clear(p->loop, &pl->look);
 	loop_unwake(p->loop, &pl->task);
 	list_remove(&pl->node);
 	p->pulls_count--;
@@ -96,6 +121,15 @@ void pull_drop(struct pull *pl)
 	proxy_ended(p);
 }
 
+/* Its streams end.  What the lanes have in flight, the fill waits for. */
+static void pull_hang_up(struct pull *pl)
+{
+	fetch_close(&pl->fetch);
+	if (pl->lanes)
+		lanes_close(pl->lanes);
+	loop_timer_clear(pl->proxy->loop, &pl->look);
+}
+
 static void pull_fail(struct pull *pl, int err)
 {
 	struct blob_failure why = { .err = err };
@@ -104,7 +138,7 @@ static void pull_fail(struct pull *pl, int err)
 		log_warn("fill mirror=%s digest=%s failed received=%llu: %s",
 			 pl->mirror->conf->name, pl->digest, (unsigned long long)pl->fill.received,
 			 err_text(err));
-	fetch_close(&pl->fetch);
+	pull_hang_up(pl);
 	fill_fail(&pl->fill, &why);
 	pl->state = PULL_END;
 }
@@ -155,6 +189,18 @@ void pull_store(struct pull *pl, struct blob *blob, char *body, size_t len, uint
 	loop_wake(p->loop, &pl->task);
 }
 
+static void pull_flows(struct pull *pl)
+{
+	struct proxy *p = pl->proxy;
+
+	pl->flow_ms = proxy_now(p);
+	pl->flow_from = pl->fill.received;
+	pl->look_due = false;
+	pl->state = PULL_FLOW;
+	if (pl->mirror->conf->parallel > 1 && !pl->alone)
+		loop_timer_set(p->loop, &pl->look, pl->flow_ms + PULL_LOOK_MS);
+}
+
 static bool pull_disk(struct pull *pl)
 {
 	switch (pl->fill.state) {
@@ -184,7 +230,7 @@ static bool pull_head_partial(struct pull *pl)
 		log_info("fill mirror=%s digest=%s goes on from=%llu", pl->mirror->conf->name,
 			 pl->digest, (unsigned long long)pl->opts.from);
 		fill_resume(&pl->fill);
-		pl->state = PULL_FLOW;
+		pull_flows(pl);
 		return true;
 	}
 	log_limited(LOG_WARN, "fill mirror=%s digest=%s begins anew: status=%d for a range",
@@ -220,7 +266,7 @@ static bool pull_head(struct pull *pl)
 		return true;
 	}
 	fill_open(&pl->fill, m->body == BODY_LENGTH ? m->body_bytes : BLOB_SIZE_UNKNOWN, 0);
-	pl->state = PULL_FLOW;
+	pull_flows(pl);
 	return true;
 }
 
@@ -326,7 +372,7 @@ static bool pull_resume(struct pull *pl)
 	if (!fetch_has_head(&pl->fetch))
 		return false;
 	if (fetch_is_rest(&pl->fetch, pl->fill.received, pl->fill.size)) {
-		pl->state = PULL_FLOW;
+		pull_flows(pl);
 		return true;
 	}
 	/* Upstream does not do ranges, or what is there is nothing yet. */
@@ -356,7 +402,7 @@ static bool pull_skip(struct pull *pl)
 			return pull_broke(pl, n == ERR_EOF ? ERR_SHORT : n);
 		pl->skip -= (uint64_t)n;
 	}
-	pl->state = PULL_FLOW;
+	pull_flows(pl);
 	return true;
 }
 
@@ -385,9 +431,116 @@ static bool pull_unwanted(struct pull *pl)
 	log_info("fill mirror=%s digest=%s dropped at=%llu of=%llu: nobody wants it any more",
 		 pl->mirror->conf->name, pl->digest, (unsigned long long)pl->fill.received,
 		 (unsigned long long)pl->fill.size);
-	fetch_close(&pl->fetch);
+	pull_hang_up(pl);
 	pl->state = PULL_END;
 	return true;
+}
+
+/* ---- lanes ---- */
+
+static void pull_look_now(struct timer *t)
+{
+	struct pull *pl = container_of(t, struct pull, look);
+
+	pl->look_due = true;
+	loop_wake(pl->proxy->loop, &pl->task);
+}
+
+static bool pull_knows_ranges(const struct pull *pl)
+{
+	const struct msg *m = &pl->fetch.msg;
+
+	return m->status == 206 || slice_eq(msg_field(m, "Accept-Ranges"), SLICE("bytes"));
+}
+
+/* Is it slow, and would more streams help? */
+static bool pull_is_slow(struct pull *pl)
+{
+	const struct conf_mirror *c = pl->mirror->conf;
+	const struct fill *f = &pl->fill;
+	struct proxy *p = pl->proxy;
+	uint64_t per_ms = (f->received - pl->flow_from) / (proxy_now(p) - pl->flow_ms + 1);
+	uint64_t left = f->size - f->received;
+
+	pl->look_due = false;
+	if (f->size == BLOB_SIZE_UNKNOWN || f->size < c->parallel_from || !pull_knows_ranges(pl))
+		return false;
+	loop_timer_set(p->loop, &pl->look, proxy_now(p) + PULL_LOOK_MS);
+	return f->state == FILL_FLOWING && left > 2 * FILL_CHUNK && left > per_ms * PULL_WORTH_MS &&
+	       !p->killed;
+}
+
+/* Enough for each lane to have two, whole chunks, and of what comes in PULL_STRETCH_MS. */
+static uint64_t pull_stretch(const struct pull *pl)
+{
+	const struct fill *f = &pl->fill;
+	uint64_t step = (f->received - pl->flow_from) * PULL_STRETCH_MS /
+			(proxy_now(pl->proxy) - pl->flow_ms + 1);
+	uint64_t share = (f->size - f->received) / (2 * pl->mirror->conf->parallel);
+
+	if (step > share)
+		step = share;
+	if (step > PULL_STRETCH_MAX)
+		step = PULL_STRETCH_MAX;
+	return step < FILL_CHUNK ? FILL_CHUNK : step / FILL_CHUNK * FILL_CHUNK;
+}
+
+static bool pull_settle(struct pull *pl)
+{
+	unsigned count = (unsigned)pl->mirror->conf->parallel;
+
+	if (pl->fill.state == FILL_LOST) {
+		pl->state = PULL_END;
+		return true;
+	}
+	if (!fill_settle(&pl->fill))
+		return false;
+	pl->lanes = lanes_new(pl->proxy, &pl->fill, &pl->fetch, &pl->opts, count);
+	if (!pl->lanes) {
+		pl->state = PULL_FLOW;
+		return true;
+	}
+	loop_timer_clear(pl->proxy->loop, &pl->look);
+	log_info("fill mirror=%s digest=%s slow at=%llu of=%llu: lanes=%u", pl->mirror->conf->name,
+		 pl->digest, (unsigned long long)pl->fill.received,
+		 (unsigned long long)pl->fill.size, count);
+	stat_inc(&pl->proxy->stats, STAT_FILLS_PARALLEL);
+	fill_widen(&pl->fill, pull_stretch(pl));
+	pl->state = PULL_WIDE;
+	return true;
+}
+
+static bool pull_wide(struct pull *pl)
+{
+	if (pull_is_unwanted(pl) && pull_unwanted(pl))
+		return true;
+	switch (lanes_run(pl->lanes)) {
+	case LANES_GO: return false;
+	case LANES_WHOLE:
+		lanes_close(pl->lanes);
+		pl->state = PULL_END;
+		fill_finish(&pl->fill);
+		return true;
+	case LANES_NONE:
+		lanes_close(pl->lanes);
+		pl->alone = true;
+		pl->state = PULL_NARROW;
+		return true;
+	}
+	unreachable("lanes_run");
+}
+
+static bool pull_narrow(struct pull *pl)
+{
+	if (!fill_narrow(&pl->fill))
+		return false;
+	if (pl->fill.state == FILL_LOST) {
+		pl->state = PULL_END;
+		return true;
+	}
+	lanes_free(pl->lanes);
+	pl->lanes = NULL;
+	return pull_broke(pl, ERR_SHORT);
 }
 
 static bool pull_flow(struct pull *pl)
@@ -398,6 +551,10 @@ static bool pull_flow(struct pull *pl)
 
 	if (pull_is_unwanted(pl) && pull_unwanted(pl))
 		return true;
+	if (pl->look_due && pull_is_slow(pl)) {
+		pl->state = PULL_SETTLE;
+		return true;
+	}
 	while (taken < PULL_TURN_BYTES) {
 		room = fill_room(&pl->fill, TLS_PLAIN_MAX);
 		if (pl->fill.state == FILL_LOST) {
@@ -431,6 +588,7 @@ static bool pull_again(struct pull *pl, bool other_member)
 
 	pl->opts.first = fetch_again(&pl->fetch, !other_member);
 	pl->opts.from = 0;
+	pl->alone = true;
 	fetch_close(&pl->fetch);
 	free(pl->body.mem);
 	pl->body = (struct buf){ 0 };
@@ -449,6 +607,7 @@ static bool pull_again(struct pull *pl, bool other_member)
 static bool pull_end(struct pull *pl)
 {
 	struct fill *f = &pl->fill;
+	bool wide = pl->lanes != NULL;
 	bool other_member = false;
 
 	if (!fill_is_over(f))
@@ -460,10 +619,14 @@ static bool pull_end(struct pull *pl)
 			  (unsigned long long)(proxy_now(pl->proxy) - pl->begun_ms));
 	if (!fill_close(f))
 		return false;
+	if (wide)
+		lanes_free(pl->lanes);
+	pl->lanes = NULL;
 	/* What the fill found by itself: pull_fail() told the rest. */
-	if (f->state == FILL_LOST && pl->mirror && pl->fetch.state != FETCH_IDLE &&
+	if (f->state == FILL_LOST && pl->mirror && (wide || pl->fetch.state != FETCH_IDLE) &&
 	    (f->err == ERR_DIGEST || f->err == ERR_LONG || f->err == ERR_SHORT)) {
-		other_member = fetch_blame(&pl->fetch);
+		/* Of several streams nobody knows whose fault it was; one alone will tell. */
+		other_member = !wide && fetch_blame(&pl->fetch);
 		log_warn("fill mirror=%s digest=%s wrong received=%llu: %s%s",
 			 pl->mirror->conf->name, pl->digest, (unsigned long long)f->received,
 			 err_text(f->err), f->next ? ", once more" : "");
@@ -490,6 +653,9 @@ static void pull_run(struct task *task)
 		case PULL_PAUSE: return;
 		case PULL_RESUME: more = pull_resume(pl); break;
 		case PULL_SKIP: more = pull_skip(pl); break;
+		case PULL_SETTLE: more = pull_settle(pl); break;
+		case PULL_WIDE: more = pull_wide(pl); break;
+		case PULL_NARROW: more = pull_narrow(pl); break;
 		case PULL_STORE: more = pull_store_step(pl); break;
 		case PULL_END:
 			if (!pull_end(pl))

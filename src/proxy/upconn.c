@@ -467,6 +467,10 @@ static void upconn_resolving(struct upconn *u)
 		upconn_fail(u, g->err ? g->err : ERR_DNS);
 		return;
 	}
+	if (u->spare && uppool_is_tight(g)) {
+		upconn_fail(u, ERR_LIMIT);
+		return;
+	}
 	if (uppool_slot(g, &u->wait)) {
 		upconn_begin(u);
 		return;

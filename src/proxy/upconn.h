@@ -59,6 +59,7 @@ struct upconn {
 	bool only; /* <member>, or nobody */
 	bool kept; /* it served a request before */
 	bool slot;
+	bool spare;    /* its user takes a new one only if there are more than others need */
 	bool dial_due; /* one failed: the next follows at once */
 	uint16_t port;
 	uint32_t member;      /* that it is connected to */

@@ -251,6 +251,11 @@ bool uppool_resolve(struct uppool *g, struct uppool_wait *w)
 
 /* ---- slots ---- */
 
+bool uppool_is_tight(const struct uppool *g)
+{
+	return g->conns_max > 0 && g->conns * 2 >= g->conns_max;
+}
+
 bool uppool_slot(struct uppool *g, struct uppool_wait *w)
 {
 	if (g->conns_max == 0 || g->conns < g->conns_max) {

@@ -83,6 +83,8 @@ void uppools_free(struct list *uppools);
  * never will be.  False: <w>'s task is woken when to ask again.
  */
 bool uppool_resolve(struct uppool *g, struct uppool_wait *w) must_check;
+/* Is half of its slots in use? */
+bool uppool_is_tight(const struct uppool *g);
 /* True: the slot is the caller's.  False: <w>'s task is woken when it is (w->granted). */
 bool uppool_slot(struct uppool *g, struct uppool_wait *w) must_check;
 void uppool_slot_back(struct uppool *g);

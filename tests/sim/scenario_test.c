@@ -74,6 +74,16 @@ static const struct scenario scenarios[] = {
 	  2,
 	  { { .target = BLOB, .status = 200, .with_next = true },
 	    { .target = BLOB, .status = 206, .from = 600000 } } },
+	{ "lanes that fail",
+	  { .fault = PEER_LANES_BAD },
+	  2,
+	  { { .target = BLOB, .status = 200, .with_next = true },
+	    { .target = BLOB, .status = 206, .from = 600000 } } },
+	{ "lanes, corrupt", { .fault = PEER_LANES_CORRUPT }, 1, { { .target = BLOB } } },
+	{ "lanes, no ranges",
+	  { .fault = PEER_LANES_RANGELESS },
+	  1,
+	  { { .target = BLOB, .status = 200 } } },
 	{ "link expired",
 	  { .fault = PEER_EXPIRED, .redirect = true },
 	  2,
@@ -154,7 +164,7 @@ static struct config *make_config(const char *dir, uint16_t upstream)
 		 "[server]\nplain = 127.0.0.1:1\nworkers = 1\n"
 		 "[cache]\npath = %s\nsize = 1G\nfree = 0\n"
 		 "[mirror docker.io]\nhost = docker.test\nupstream = http://127.0.0.1:%u\n"
-		 "private = yes\n",
+		 "private = yes\nparallel_from = 1M\n",
 		 dir, upstream);
 	if (config_parse("sim", slice_of(text), &c, &errs) != 0)
 		printf("# %s\n", errs.errors.text[0]);
@@ -298,7 +308,8 @@ static unsigned open_fds(void)
 static bool is_wrong_body(const struct scenario *sc)
 {
 	return sc->w.fault == PEER_CORRUPT || sc->w.fault == PEER_TRUNCATED ||
-	       sc->w.fault == PEER_CORRUPT_LAST || sc->w.fault == PEER_SHORT_ONCE;
+	       sc->w.fault == PEER_CORRUPT_LAST || sc->w.fault == PEER_SHORT_ONCE ||
+	       sc->w.fault == PEER_LANES_CORRUPT;
 }
 
 static void look_at_results(const struct scenario *sc)
@@ -342,6 +353,8 @@ static unsigned run(const struct scenario *sc, uint64_t seed, enum sim_fault fau
 	check(!sim.wedged);
 	check(sim.stuck_ms == 0 || w.served_ms < sim.stuck_ms || is_wrong_body(sc));
 	look_at_results(sc);
+	if (sim.failed == 0 && sc->w.fault >= PEER_LANES_BAD)
+		check_eq(stat_get(&w.proxy.stats, STAT_FILLS_PARALLEL), 1);
 	world_close(&w);
 	check_eq(open_fds(), fds);
 	if (test_bad > bad)

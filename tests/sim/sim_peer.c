@@ -134,14 +134,46 @@ static void say_error(struct conn *c, const char *status, const char *fields)
 	say(c, status, fields, body, sizeof(body) - 1, strstr(c->in, "HEAD ") == c->in);
 }
 
+/* To a lane.  True: that is all of it. */
+static bool say_lane_no(struct conn *c, unsigned answers)
+{
+	if (s.w.fault != PEER_LANES_BAD || answers != 3)
+		return false;
+	say_error(c, "503 Service Unavailable", "");
+	return true;
+}
+
+/* How a lane's answer goes wrong that was made. */
+static void spoil_lane(struct conn *c, unsigned answers, size_t head)
+{
+	if (s.w.fault == PEER_LANES_BAD && answers == 1) {
+		c->out_len = head + (c->out_len - head) / 2;
+		c->end_after = true;
+	} else if (s.w.fault == PEER_LANES_BAD && answers == 2) {
+		char *digit = strstr(c->out, "Content-Range: bytes ") + 21;
+
+		*digit = *digit == '1' ? '2' : '1';
+	} else if (s.w.fault == PEER_LANES_CORRUPT) {
+		c->out[c->out_len - 1] ^= 1;
+	}
+}
+
+static bool is_stalling(enum peer_fault fault)
+{
+	return fault == PEER_STALL || fault >= PEER_LANES_BAD;
+}
+
 static void say_blob(struct conn *c)
 {
 	const char *range = strstr(c->in, "Range: bytes=");
-	bool first = s.blob_answers++ == 0;
+	unsigned answers = s.blob_answers++;
+	bool first = answers == 0;
 	size_t from = 0, head;
 	char fields[128] = "Accept-Ranges: bytes\r\n";
 
-	if (range && s.w.fault != PEER_CUT_RANGELESS) {
+	if (say_lane_no(c, answers))
+		return;
+	if (range && s.w.fault != PEER_CUT_RANGELESS && s.w.fault != PEER_LANES_RANGELESS) {
 		size_t to = PEER_BLOB_BYTES - 1;
 		char *end;
 
@@ -163,12 +195,14 @@ static void say_blob(struct conn *c)
 		c->out[head + 5000 - from] ^= 1;
 	if (s.w.fault == PEER_CORRUPT_LAST && first)
 		c->out[c->out_len - 1] ^= 1;
+	if (!first && range)
+		spoil_lane(c, answers, head);
 	if (!first || c->out_len < head + 200000)
 		return;
-	if (s.w.fault == PEER_CUT || s.w.fault == PEER_CUT_RANGELESS || s.w.fault == PEER_STALL)
+	if (s.w.fault == PEER_CUT || s.w.fault == PEER_CUT_RANGELESS || is_stalling(s.w.fault))
 		c->out_len = head + 200000;
 	c->end_after = s.w.fault == PEER_CUT || s.w.fault == PEER_CUT_RANGELESS;
-	c->stall_after = s.w.fault == PEER_STALL;
+	c->stall_after = is_stalling(s.w.fault);
 }
 
 static void say_manifest(struct conn *c)

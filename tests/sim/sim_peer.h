@@ -25,6 +25,10 @@ enum peer_fault {
 	PEER_MISSING,       /* 404 for all */
 	PEER_GONE,          /* nothing listens */
 	PEER_EXPIRED,       /* the link that was redirected to: 403, once */
+	/* PEER_STALL, so that lanes join; of their answers: */
+	PEER_LANES_BAD,       /* one is cut, one another range, one 503; all later ones are right */
+	PEER_LANES_CORRUPT,   /* the last byte of each is wrong */
+	PEER_LANES_RANGELESS, /* Range is not known */
 };
 
 struct peer_world {
