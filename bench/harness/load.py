@@ -21,11 +21,11 @@ def call(world, argv, seconds, env=None):
     return p.stdout
 
 
-def bulk(world, server, how, targets, *options):
+def bulk(world, server, how, targets, *options, name=NAME):
     """bench/load: HTTP/1.1, or over TLS 1.3; options as its head says."""
     file = world.dir / "targets"
     file.write_text("".join(f"{t}\n" for t in targets))
-    argv = [world.loader, *(["-t"] if how != "plain" else []), *options, "127.0.0.1", NAME,
+    argv = [world.loader, *(["-t"] if how != "plain" else []), *options, "127.0.0.1", name,
             server.port(how), file]
     return json.loads(call(world, argv, 300))
 

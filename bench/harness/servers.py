@@ -3,6 +3,7 @@ import os
 import pathlib
 import pwd
 import shutil
+import socket
 import ssl
 import http.client
 
@@ -11,6 +12,7 @@ from rig.proc import Process, free_ports, wait_for
 
 PEERS = pathlib.Path(__file__).resolve().parents[1] / "peers"
 NAME = "mirror.test"
+PASS = "pass.test"          # its connections are passed on to the origin
 TICK = os.sysconf("SC_CLK_TCK")
 
 
@@ -147,6 +149,7 @@ class Sluice(Server):
                       "scrub": "0s"},
             "mirror bench.test": {"host": f"{NAME} localhost", "ca": w.ca.pem, "private": "yes",
                                   "upstream": f"https://localhost:{w.origin.tls}"},
+            "passthrough bench": {"sni": PASS, "upstream": f"127.0.0.1:{w.origin.tls}"},
         }
         file = self.dir / "sluice.ini"
         file.write_text(mirror.ini(config))
@@ -222,6 +225,12 @@ class Haproxy(Server):
         self.run("haproxy", "-db", "-f", self.fill_in("haproxy.cfg"))
 
     def answers(self):
+        for p in self.processes:
+            p.check()
+        try:
+            socket.create_connection(("127.0.0.1", self.tls), 5).close()
+        except OSError:
+            return False
         return True
 
 

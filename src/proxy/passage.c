@@ -76,7 +76,10 @@ static bool passage_dial(struct passage *g)
 	return true;
 }
 
-/* What a stream has read already goes on by the other one; < 0: broken. */
+/*
+ * What a stream has read already goes on by the other one, behind what is in the slab; both are the
+ * streams' business until then.  Bytes, or negative: broken.
+ */
 static int pass_read(struct stream *from, struct stream *to, struct buf *slab)
 {
 	while (stream_pending(from) && buf_room(slab) > 0) {
@@ -85,21 +88,17 @@ static int pass_read(struct stream *from, struct stream *to, struct buf *slab)
 		if (n <= 0)
 			return n < 0 ? n : -EIO;
 	}
-	if (buf_len(slab) == 0)
-		return 0;
-	return stream_send(to, buf_data(slab), false);
+	return buf_len(slab) ? stream_send(to, buf_data(slab), false) : 0;
 }
 
-/*
- * The slab holds more than a stream has read (NET_SMALL_BYTES), and a stream that sends nothing yet
- * takes all of it.
- */
+/* The slab holds more than a client's stream reads (NET_SMALL_BYTES). */
 static void passage_first(struct passage *g)
 {
 	struct client *c = g->client;
 	struct net *net = &c->proxy->net;
 	struct addr local = { .len = sizeof(local.in6) };
 	struct buf slab;
+	int n;
 
 	buf_init(&slab, net->plain, NET_PLAIN_BYTES);
 	if (g->conf->proxy_protocol == CONF_PROXY_V2) {
@@ -107,26 +106,28 @@ static void passage_first(struct passage *g)
 			local = c->stream.peer;
 		slab.tail = ppv2_make(&c->stream.peer, &local, slab.mem);
 	}
-	if (pass_read(&c->stream, g->up->stream, &slab) < 0) {
+	n = pass_read(&c->stream, g->up->stream, &slab);
+	if (n < 0) {
 		passage_stop(g, "upstream");
 		return;
 	}
-	/* Behind an outgoing proxy's answer there may be some of the server's. */
-	buf_init(&slab, net->plain, NET_PLAIN_BYTES);
-	if (pass_read(g->up->stream, &c->stream, &slab) < 0) {
-		passage_stop(g, "client_gone");
-		return;
-	}
+	assert((size_t)n == buf_len(&slab) && !stream_pending(&c->stream));
+	g->first[0] = (uint64_t)n;
 	splice_init(&g->splice, net, &c->task, c->stream.fd, g->up->stream->fd);
 	g->state = PASSAGE_FLOW;
 }
 
 /* ---- its course ---- */
 
+static uint64_t passage_bytes(const struct passage *g, int way)
+{
+	return g->first[way] + g->splice.ways[way].bytes;
+}
+
 static void passage_count(struct passage *g)
 {
 	struct stats *st = &g->client->proxy->stats;
-	uint64_t up = g->splice.ways[0].bytes, down = g->splice.ways[1].bytes;
+	uint64_t up = passage_bytes(g, 0), down = passage_bytes(g, 1);
 
 	if (up != g->counted[0] || down != g->counted[1])
 		g->moved_ms = proxy_now(g->client->proxy);
@@ -136,13 +137,33 @@ static void passage_count(struct passage *g)
 	g->counted[1] = down;
 }
 
+/* Behind an outgoing proxy's answer some of the server's bytes may have been read. */
+static void passage_early(struct passage *g)
+{
+	struct client *c = g->client;
+
+	while (stream_pending(g->up->stream) && stream_writable(&c->stream)) {
+		struct buf slab;
+		int n;
+
+		buf_init(&slab, c->proxy->net.plain, NET_PLAIN_BYTES);
+		n = pass_read(g->up->stream, &c->stream, &slab);
+		if (n <= 0)
+			return;
+		g->first[1] += (uint64_t)n;
+	}
+}
+
 /* False: a send of ours is not through yet. */
 static bool passage_may_flow(struct passage *g)
 {
-	if (g->client->stream.err || g->up->stream->err)
-		passage_stop(g, g->client->stream.err ? "client_gone" : "upstream");
-	return g->state == PASSAGE_FLOW && stream_writable(&g->client->stream) &&
-	       stream_writable(g->up->stream);
+	struct stream *down = &g->client->stream, *up = g->up->stream;
+
+	passage_early(g);
+	if (down->err || up->err)
+		passage_stop(g, down->err ? "client_gone" : "upstream");
+	return g->state == PASSAGE_FLOW && stream_writable(down) && stream_writable(up) &&
+	       !stream_pending(up);
 }
 
 static bool passage_flow(struct passage *g)
@@ -213,8 +234,8 @@ static void passage_log(const struct passage *g)
 		.major = 1,
 		.minor = 1,
 		.status = g->status ? g->status : 499,
-		.bytes = g->splice.ways[1].bytes,
-		.bytes_up = g->splice.ways[0].bytes,
+		.bytes = passage_bytes(g, 1),
+		.bytes_up = passage_bytes(g, 0),
 		.ms = proxy_now(p) - g->begun_ms,
 		.cache = "pass",
 		.upstream = slice_of(g->conf->upstream.text),

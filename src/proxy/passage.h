@@ -35,7 +35,8 @@ struct passage {
 	struct splice splice;
 	enum passage_state state;
 	uint64_t begun_ms;
-	uint64_t counted[2]; /* bytes of the splice that the statistics have */
+	uint64_t first[2];   /* bytes that went before the splice; up, down */
+	uint64_t counted[2]; /* what the statistics have of all */
 	uint64_t moved_ms;   /* when bytes went last */
 	const char *end;     /* for the access log; NULL: ok */
 	int status;          /* the same */
