@@ -44,10 +44,12 @@ static bool is_later(int err)
 	return err == EAGAIN || err == EINTR;
 }
 
-static void way_break(struct splice_way *w, int err)
+static void way_break(struct splice_way *w, int fd, int err)
 {
-	if (!w->both->err)
-		w->both->err = -err;
+	if (w->both->err)
+		return;
+	w->both->err = -err;
+	w->both->err_fd = fd;
 }
 
 static void way_wait_in(struct splice_way *w)
@@ -77,7 +79,7 @@ static size_t way_out(struct splice_way *w)
 	if (n < 0 && is_later(errno))
 		way_wait_out(w);
 	else
-		way_break(w, n < 0 ? errno : EPIPE);
+		way_break(w, w->to, n < 0 ? errno : EPIPE);
 	return 0;
 }
 
@@ -89,7 +91,7 @@ static void way_in_none(struct splice_way *w, ssize_t n)
 	else if (is_later(errno))
 		way_wait_in(w);
 	else
-		way_break(w, errno);
+		way_break(w, w->from, errno);
 }
 
 /* What fits is seen before it is taken, so that nothing has to be kept. */
@@ -108,11 +110,11 @@ static size_t way_copy(struct splice_way *w)
 		if (sent < 0 && is_later(errno))
 			way_wait_out(w);
 		else
-			way_break(w, sent < 0 ? errno : EPIPE);
+			way_break(w, w->to, sent < 0 ? errno : EPIPE);
 		return 0;
 	}
 	if (recv(w->from, slab, (size_t)sent, MSG_DONTWAIT) != sent)
-		way_break(w, EIO);
+		way_break(w, w->from, EIO);
 	w->bytes += (uint64_t)sent;
 	return (size_t)sent;
 }
@@ -160,7 +162,7 @@ static bool way_run(struct splice_way *w)
 			pipes_put(&w->both->net->pipes, &w->pipe, true);
 			w->over = true;
 			if (shutdown(w->to, SHUT_WR) < 0 && errno != ENOTCONN)
-				way_break(w, errno);
+				way_break(w, w->to, errno);
 		}
 	}
 	return false;

@@ -38,6 +38,7 @@ struct splice {
 	unsigned inflight;
 	bool ended;
 	int err;
+	int err_fd; /* the socket that it was of */
 };
 
 enum splice_state {

@@ -178,7 +178,11 @@ static bool passage_flow(struct passage *g)
 	case SPLICE_MORE: loop_wake(g->client->proxy->loop, &g->client->task); return false;
 	case SPLICE_WAIT: return false;
 	case SPLICE_OVER: passage_stop(g, NULL); return true;
-	case SPLICE_BROKEN: passage_stop(g, "broken"); return true;
+	/* Often the last of all: who has said FIN may close, and then reset what still comes. */
+	case SPLICE_BROKEN:
+		passage_stop(g,
+			     g->splice.err_fd == g->client->stream.fd ? "client_gone" : "upstream");
+		return true;
 	}
 	unreachable("state of a splice");
 }

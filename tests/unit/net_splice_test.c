@@ -235,5 +235,6 @@ TEST(a_reset_breaks_it)
 	rig_run(&r);
 	check_eq(r.state, SPLICE_BROKEN);
 	check_eq(r.splice.err, -ECONNRESET);
+	check_eq(r.splice.err_fd, r.near[1]);
 	rig_fini(&r);
 }
