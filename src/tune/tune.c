@@ -14,10 +14,15 @@
 
 #include "base/units.h"
 #include "base/version.h"
+#include "tune/apply.h"
 #include "tune/report.h"
 
 static const char usage[] =
 	"usage: sluice-tune [check] [--json]           how this host is set up for a mirror\n"
+	"       sluice-tune apply [--persist] [--dry-run]   change what differs\n"
+	"           --persist: also at the next start, by own files in /etc/sysctl.d and\n"
+	"           /etc/modules-load.d; --dry-run: only say what would be done\n"
+	"       sluice-tune undo [--dry-run]           restore what was there before\n"
 	"       sluice-tune profile NAME               a profile as a file for sysctl.d\n"
 	"       sluice-tune version\n"
 	"Sizes of buffers, for check and apply:\n"
@@ -26,7 +31,16 @@ static const char usage[] =
 	"  --bandwidth RATE    as 100mbit, 2.5gbit\n"
 	"  --root DIR          a made-up host: its files are below DIR\n";
 
-enum { OPT_PROFILE = 256, OPT_RTT, OPT_BANDWIDTH, OPT_ROOT, OPT_JSON, OPT_HELP };
+enum {
+	OPT_PROFILE = 256,
+	OPT_RTT,
+	OPT_BANDWIDTH,
+	OPT_ROOT,
+	OPT_JSON,
+	OPT_PERSIST,
+	OPT_DRY_RUN,
+	OPT_HELP
+};
 
 static const struct option options[] = {
 	{ "profile", required_argument, NULL, OPT_PROFILE },
@@ -34,6 +48,8 @@ static const struct option options[] = {
 	{ "bandwidth", required_argument, NULL, OPT_BANDWIDTH },
 	{ "root", required_argument, NULL, OPT_ROOT },
 	{ "json", no_argument, NULL, OPT_JSON },
+	{ "persist", no_argument, NULL, OPT_PERSIST },
+	{ "dry-run", no_argument, NULL, OPT_DRY_RUN },
 	{ "help", no_argument, NULL, OPT_HELP },
 	{ 0 },
 };
@@ -71,6 +87,8 @@ static bool take_option(struct tune_options *o, int option, const char *value)
 		o->root = strcmp(value, "/") == 0 ? "" : value;
 		return true;
 	case OPT_JSON: o->json = true; return true;
+	case OPT_PERSIST: o->persist = true; return true;
+	case OPT_DRY_RUN: o->dry_run = true; return true;
 	default: return false;
 	}
 }
@@ -91,6 +109,18 @@ static int check(const struct tune_options *o, const char *argument)
 	host_check(&h, &found);
 	(o->json ? report_json : report_text)(stdout, &h, &found);
 	return report_status(&found);
+}
+
+static int apply(const struct tune_options *o, const char *argument)
+{
+	(void)argument;
+	return apply_run(o);
+}
+
+static int undo(const struct tune_options *o, const char *argument)
+{
+	(void)argument;
+	return apply_undo(o);
 }
 
 static int print_profile(const struct tune_options *o, const char *name)
@@ -123,6 +153,8 @@ static const struct command {
 	int (*run)(const struct tune_options *o, const char *argument);
 } commands[] = {
 	{ "check", false, check },
+	{ "apply", false, apply },
+	{ "undo", false, undo },
 	{ "profile", true, print_profile },
 	{ "version", false, print_version },
 };
