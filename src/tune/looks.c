@@ -194,6 +194,10 @@ static void look_one_qdisc(const struct host *h, const struct link *l, struct fi
 	if (module_state(h, s->module) == MODULE_MISSING)
 		finding_say(f, VERDICT_IMPOSSIBLE,
 			    "the kernel has no module %s; BBR paces by timers", s->module);
+	else if (hostfs_writable(h->root, "/proc/sys/net/core/default_qdisc") < 0)
+		/* Queues of an mq come up with it, and undo needs it. */
+		finding_say(f, VERDICT_IMPOSSIBLE,
+			    "it takes net.core.default_qdisc, which cannot be changed here");
 	else if (l->by_hand)
 		finding_say(f, VERDICT_ADVICE,
 			    "somebody chose it: left alone; \"tc qdisc replace dev %s root %s\" "
