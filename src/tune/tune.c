@@ -15,7 +15,9 @@
 #include "base/units.h"
 #include "base/version.h"
 #include "tune/apply.h"
+#include "tune/probe.h"
 #include "tune/report.h"
+#include "tune/watch.h"
 
 static const char usage[] =
 	"usage: sluice-tune [check] [--json]           how this host is set up for a mirror\n"
@@ -23,6 +25,10 @@ static const char usage[] =
 	"           --persist: also at the next start, by own files in /etc/sysctl.d and\n"
 	"           /etc/modules-load.d; --dry-run: only say what would be done\n"
 	"       sluice-tune undo [--dry-run]           restore what was there before\n"
+	"       sluice-tune probe HOST:PORT [--bytes N]\n"
+	"           a connection with each congestion control sends N bytes (1M); at the\n"
+	"           other end: nc -l 9000 >/dev/null\n"
+	"       sluice-tune watch [--interval TIME] [--count N]   Sluice's live connections\n"
 	"       sluice-tune profile NAME               a profile as a file for sysctl.d\n"
 	"       sluice-tune version\n"
 	"Sizes of buffers, for check and apply:\n"
@@ -30,6 +36,8 @@ static const char usage[] =
 	"  --rtt TIME          to far clients or registries; 200ms goes without it\n"
 	"  --bandwidth RATE    as 100mbit, 2.5gbit\n"
 	"  --root DIR          a made-up host: its files are below DIR\n";
+
+enum { INTERVAL_MS = 2000, INTERVAL_MAX_MS = 3600 * 1000 };
 
 enum {
 	OPT_PROFILE = 256,
@@ -39,6 +47,9 @@ enum {
 	OPT_JSON,
 	OPT_PERSIST,
 	OPT_DRY_RUN,
+	OPT_BYTES,
+	OPT_INTERVAL,
+	OPT_COUNT,
 	OPT_HELP
 };
 
@@ -50,6 +61,9 @@ static const struct option options[] = {
 	{ "json", no_argument, NULL, OPT_JSON },
 	{ "persist", no_argument, NULL, OPT_PERSIST },
 	{ "dry-run", no_argument, NULL, OPT_DRY_RUN },
+	{ "bytes", required_argument, NULL, OPT_BYTES },
+	{ "interval", required_argument, NULL, OPT_INTERVAL },
+	{ "count", required_argument, NULL, OPT_COUNT },
 	{ "help", no_argument, NULL, OPT_HELP },
 	{ 0 },
 };
@@ -85,6 +99,20 @@ static bool take_option(struct tune_options *o, int option, const char *value)
 		if (value[0] != '/')
 			return wrong("--root", value, "a path that begins with /");
 		o->root = strcmp(value, "/") == 0 ? "" : value;
+		return true;
+	case OPT_BYTES:
+		if (!units_parse_bytes(slice_of(value), &o->bytes) || o->bytes < 1 ||
+		    o->bytes > PROBE_BYTES_MAX)
+			return wrong("--bytes", value, "1 to 1G, as 8M");
+		return true;
+	case OPT_INTERVAL:
+		if (!units_parse_ms(slice_of(value), &o->interval_ms) || o->interval_ms < 100 ||
+		    o->interval_ms > INTERVAL_MAX_MS)
+			return wrong("--interval", value, "a time of 100ms to 1h, as 2s");
+		return true;
+	case OPT_COUNT:
+		if (!units_parse_uint(slice_of(value), &o->count) || o->count < 1)
+			return wrong("--count", value, "a number from 1 on");
 		return true;
 	case OPT_JSON: o->json = true; return true;
 	case OPT_PERSIST: o->persist = true; return true;
@@ -123,6 +151,12 @@ static int undo(const struct tune_options *o, const char *argument)
 	return apply_undo(o);
 }
 
+static int watch(const struct tune_options *o, const char *argument)
+{
+	(void)argument;
+	return watch_run(o);
+}
+
 static int print_profile(const struct tune_options *o, const char *name)
 {
 	const struct profile *p = profile_find(name);
@@ -155,6 +189,8 @@ static const struct command {
 	{ "check", false, check },
 	{ "apply", false, apply },
 	{ "undo", false, undo },
+	{ "probe", true, probe_run },
+	{ "watch", false, watch },
 	{ "profile", true, print_profile },
 	{ "version", false, print_version },
 };
@@ -171,6 +207,8 @@ int main(int argc, char **argv)
 		.root = "",
 		.rtt_ms = PROFILE_RTT_MS,
 		.bandwidth = profiles[0].bandwidth,
+		.bytes = PROBE_BYTES,
+		.interval_ms = INTERVAL_MS,
 	};
 	const char *name, *argument;
 	int option;

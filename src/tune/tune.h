@@ -16,4 +16,7 @@ struct tune_options {
 	bool json;
 	bool persist;
 	bool dry_run;
+	uint64_t bytes;       /* of probe */
+	uint64_t interval_ms; /* of watch */
+	uint64_t count;       /* 0: without end */
 };
