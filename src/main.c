@@ -163,15 +163,41 @@ static cold bool listen_failed(const char *text, int err)
 	return fail("cannot listen at %s: %s%s", text, err_text(err), fix);
 }
 
+/* The kernel takes the option, and ignores it unless a bit is set. */
+static void warn_fastopen(void)
+{
+	FILE *f = fopen("/proc/sys/net/ipv4/tcp_fastopen", "re");
+	unsigned bits = 0;
+
+	if (f && fscanf(f, "%u", &bits) == 1 && !(bits & 2))
+		log_warn("server fastopen has no effect: net.ipv4.tcp_fastopen=%u; 3 allows it",
+			 bits);
+	if (f)
+		fclose(f);
+}
+
+static struct tuning tuning_of(const struct conf_server *conf)
+{
+	if (conf->fastopen)
+		warn_fastopen();
+	return (struct tuning){
+		.congestion = conf->congestion,
+		.sndbuf_bytes = (unsigned)conf->sndbuf_bytes,
+		.notsent_bytes = (unsigned)conf->notsent_bytes,
+		.pacing_bytes = conf->pacing_bytes,
+		.fastopen = (unsigned)conf->fastopen,
+	};
+}
+
 static bool listen_at(const struct conf_addrs *addrs, enum listener_kind kind,
-		      struct proxy_listen **out)
+		      struct tuning *tuning, struct proxy_listen **out)
 {
 	for (unsigned i = 0; i < addrs->count; i++) {
 		const struct conf_addr *at = &addrs->v[i];
 		struct addr addr = { .len = at->len };
 
 		addr.in6 = at->in6; /* the larger of the two */
-		**out = (struct proxy_listen){ listen_open(&addr), kind };
+		**out = (struct proxy_listen){ listen_open(&addr, tuning), kind };
 		if ((*out)->fd < 0)
 			return listen_failed(at->text, (*out)->fd);
 		++*out;
@@ -183,12 +209,14 @@ static bool bind_all(struct server *s)
 {
 	const struct conf_server *conf = &s->config->server;
 	struct proxy_listen *next = s->listens;
+	struct tuning *t = &s->shared.tuning;
 
+	*t = tuning_of(conf);
 	for (unsigned i = 0; i < s->shared.workers; i++)
-		if (!listen_at(&conf->https, LISTEN_HTTPS, &next) ||
-		    !listen_at(&conf->http, LISTEN_HTTP, &next) ||
-		    !listen_at(&conf->plain, LISTEN_PLAIN, &next) ||
-		    !listen_at(&conf->admin, LISTEN_ADMIN, &next))
+		if (!listen_at(&conf->https, LISTEN_HTTPS, t, &next) ||
+		    !listen_at(&conf->http, LISTEN_HTTP, t, &next) ||
+		    !listen_at(&conf->plain, LISTEN_PLAIN, t, &next) ||
+		    !listen_at(&conf->admin, LISTEN_ADMIN, t, &next))
 			return false;
 	return true;
 }

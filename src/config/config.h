@@ -75,6 +75,12 @@ struct conf_server {
 	uint64_t idle_timeout_ms;      /* between two requests */
 	uint64_t send_timeout_ms;      /* a client that takes no byte */
 	uint64_t drain_timeout_ms;     /* after SIGTERM */
+	/* Of each socket; NULL, 0: the kernel's. */
+	const char *congestion;
+	uint64_t sndbuf_bytes;
+	uint64_t notsent_bytes;
+	uint64_t pacing_bytes; /* a second */
+	uint64_t fastopen;
 };
 
 /* [certificate NAME]; the first in the file is the default. */

@@ -19,7 +19,18 @@ static int set(int fd, int level, int name, int value)
 	return setsockopt(fd, level, name, &value, sizeof(value)) == 0 ? 0 : -errno;
 }
 
-static int prepare(int fd, const struct addr *at)
+/* The kernel's own default is as good for all but speed. */
+static void tune(int fd, struct tuning *t)
+{
+	const char *key;
+	int err;
+
+	while ((key = tuning_set(fd, t, &err)))
+		log_warn("server %s refused by the kernel: %s; its default is used", key,
+			 err_text(err));
+}
+
+static int prepare(int fd, const struct addr *at, struct tuning *t)
 {
 	int err = set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
 
@@ -30,6 +41,8 @@ static int prepare(int fd, const struct addr *at)
 	/* Inherited by what is accepted. */
 	if (err == 0)
 		err = set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+	if (err == 0)
+		tune(fd, t);
 	if (err == 0 && bind(fd, &at->sa, at->len) != 0)
 		err = -errno;
 	if (err == 0 && listen(fd, BACKLOG) != 0)
@@ -37,14 +50,14 @@ static int prepare(int fd, const struct addr *at)
 	return err;
 }
 
-int listen_open(const struct addr *at)
+int listen_open(const struct addr *at, struct tuning *t)
 {
 	int fd = socket(at->sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	int err;
 
 	if (fd < 0)
 		return -errno;
-	err = prepare(fd, at);
+	err = prepare(fd, at, t);
 	if (err == 0)
 		return fd;
 	close(fd);

@@ -7,6 +7,7 @@
 
 #include "io/loop.h"
 #include "net/addr.h"
+#include "net/tuning.h"
 
 struct listener {
 	struct op accept_op;
@@ -19,8 +20,11 @@ struct listener {
 	void (*accepted)(struct listener *ls, int fd, const struct addr *peer);
 };
 
-/* A bound, listening, non-blocking socket, or -errno. */
-int listen_open(const struct addr *at) must_check;
+/*
+ * A bound, listening, non-blocking socket, or -errno.  What the kernel refuses of *t is told in the
+ * log and taken out of it, so that the next socket does not say it again.
+ */
+int listen_open(const struct addr *at, struct tuning *t) must_check;
 /* Takes fd.  accepted() takes the new socket (non-blocking, TCP_NODELAY set). */
 void listen_start(struct listener *ls, struct loop *l, int fd, int kind,
 		  void (*accepted)(struct listener *ls, int fd, const struct addr *peer));

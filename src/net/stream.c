@@ -98,19 +98,14 @@ void stream_accept(struct stream *s, int fd, const struct addr *peer, struct tls
 /* A kernel that refuses one of these is no reason to go without the registry. */
 static void socket_tune(int fd, const struct stream_dial *d)
 {
-	int snd = (int)d->sndbuf_bytes, rcv = (int)d->rcvbuf_bytes;
-	const char *key = NULL;
+	struct tuning t = d->tuning;
+	const char *key;
+	int err;
 
-	if (d->congestion && setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, d->congestion,
-					(socklen_t)strlen(d->congestion)) < 0)
-		key = "congestion";
-	else if (snd && setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &snd, sizeof(snd)) < 0)
-		key = "sndbuf";
-	else if (rcv && setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &rcv, sizeof(rcv)) < 0)
-		key = "rcvbuf";
-	if (key && !*d->warned) {
-		log_warn("pool %s refused by the kernel: %s; its default is used", key,
-			 err_text(-errno));
+	while ((key = tuning_set(fd, &t, &err))) {
+		if (!*d->warned)
+			log_warn("pool %s refused by the kernel: %s; its default is used", key,
+				 err_text(err));
 		*d->warned = true;
 	}
 }

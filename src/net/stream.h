@@ -30,6 +30,7 @@
 #include "net/post.h"
 #include "net/record.h"
 #include "net/tls.h"
+#include "net/tuning.h"
 #include "net/via.h"
 
 enum stream_state {
@@ -48,10 +49,8 @@ struct handshake;
 /* How a client's socket is made; borrowed until CLOSED. */
 struct stream_dial {
 	const struct addr *bind; /* of the same family; NULL: the kernel chooses */
-	const char *congestion;  /* NULL, 0, 0: the kernel's */
-	unsigned sndbuf_bytes;
-	unsigned rcvbuf_bytes;
-	bool *warned; /* that one of the last three was refused: said once */
+	struct tuning tuning;
+	bool *warned; /* that some of it was refused: said once */
 	/* Of an outgoing proxy, which <to> is then the address of; kind VIA_NONE: there is none. */
 	struct via_target via;
 };

@@ -68,8 +68,9 @@ struct shared {
 	struct smalls *smalls;
 	struct stats **stats; /* of all workers */
 	unsigned workers;
-	int access_fd; /* -1: off */
-	bool draining; /* atomic: healthz says so */
+	int access_fd;        /* -1: off */
+	struct tuning tuning; /* of [server], as far as the kernel takes it; for upstreams, too */
+	bool draining;        /* atomic: healthz says so */
 };
 
 struct proxy {

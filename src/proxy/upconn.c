@@ -276,6 +276,16 @@ static bool upconn_may(const struct upconn *u, const struct member *m)
 	return false;
 }
 
+/* What a [pool] says goes before what [server] does. */
+static void pool_tuning(const struct conf_pool *c, struct tuning *t)
+{
+	if (c->congestion)
+		t->congestion = c->congestion;
+	if (c->sndbuf_bytes)
+		t->sndbuf_bytes = (unsigned)c->sndbuf_bytes;
+	t->rcvbuf_bytes = (unsigned)c->rcvbuf_bytes;
+}
+
 static void attempt_begin(struct upconn *u, struct attempt *a, const struct member *m)
 {
 	const struct conf_pool *c = u->pool->conf;
@@ -290,11 +300,10 @@ static void attempt_begin(struct upconn *u, struct attempt *a, const struct memb
 	}
 	if (bound)
 		a->dial.bind = &a->from;
-	if (c) {
-		a->dial.congestion = c->congestion;
-		a->dial.sndbuf_bytes = (unsigned)c->sndbuf_bytes;
-		a->dial.rcvbuf_bytes = (unsigned)c->rcvbuf_bytes;
-	}
+	a->dial.tuning = u->proxy->shared->tuning;
+	a->dial.tuning.fastopen = 0; /* of listening sockets */
+	if (c)
+		pool_tuning(c, &a->dial.tuning);
 	if (upconn_via(u))
 		a->dial.via = (struct via_target){
 			.kind = c->via.kind == CONF_VIA_HTTP ? VIA_HTTP : VIA_SOCKS5,

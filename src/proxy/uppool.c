@@ -125,7 +125,7 @@ static struct uppool *uppool_find(struct list *all, const struct conf_pool *conf
 	return NULL;
 }
 
-/* What the kernel refuses of a [pool] is said once, not for each of its hosts. */
+/* What the kernel refuses of a [pool], or without one, is said once, not for each host. */
 static bool was_warned(const struct list *all, const struct conf_pool *conf)
 {
 	list_for_each(it, all) {
@@ -152,7 +152,7 @@ struct uppool *uppool_get(struct proxy *p, struct mirror *m, const struct uri *t
 		list_remove(&g->node);
 	else if (uppools_make_room(all))
 		g = uppool_new(p, conf, servers, to);
-	if (g && conf && g->refs == 0)
+	if (g && g->refs == 0)
 		g->warned |= was_warned(all, conf);
 	if (g) {
 		list_push_front(all, &g->node);

@@ -1,11 +1,14 @@
 """sluice-tune: made-up hosts by --root; apply and undo in a kernel of their own (tests/kernel/tune.py)."""
 import json
 import os
+import socket
 import subprocess
+import threading
 
 import pytest
 
 from rig.mirror import BINARY, ROOT, SAN
+from rig.proc import wait_for
 
 TUNE = BINARY.with_name("sluice-tune")
 SKIP = 77
@@ -69,3 +72,50 @@ def test_apply_and_undo_in_a_kernel_of_their_own():
     assert p.returncode == 0, p.stdout + p.stderr
     assert p.stdout.count("ok test_") == len([
         x for x in (ROOT / "tests/kernel/tune.py").read_text().split("\n") if x.startswith("def test_")])
+
+
+def ss(text, port):
+    """What ss says of the sockets that Sluice has accepted at that port."""
+    p = subprocess.run(["ss", "-tniH", "state", "established", "sport", "=", f":{port}"],
+                       capture_output=True, text=True, timeout=20)
+    return text in p.stdout.replace("\t", " ")
+
+
+def test_keys_of_sockets(start, wire):
+    """[server] congestion and pacing_max are those of the accepted sockets; what is wrong is said once."""
+    s = start({"server": {"congestion": "reno", "pacing_max": "1M", "notsent_lowat": "128K",
+                          "sndbuf": "256K", "fastopen": 16}})
+    with wire(to=s):
+        wait_for(lambda: ss(" reno ", s.ports["https"]), 10, "reno in ss")
+    assert "refused by the kernel" not in s.tail(1000)
+    s = start({"server": {"congestion": "nonesuch", "fastopen": 16}})
+    assert s.tail(1000).count("server congestion refused by the kernel") == 1
+    with wire(to=s):
+        assert not ss(" nonesuch ", s.ports["https"])
+
+
+def test_probe_and_watch(start, wire):
+    """probe shows each congestion control in use, watch the connections of Sluice and no other."""
+    known = open("/proc/sys/net/ipv4/tcp_available_congestion_control").read().split()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=sink, args=(server, len(known)), daemon=True).start()
+        text = tune("probe", f"127.0.0.1:{server.getsockname()[1]}", "--bytes", "300000")
+        for cc in known:
+            row = next(x.split() for x in text.splitlines() if x.startswith(cc + " "))
+            assert float(row[7]) >= 300, text     # KB that were acknowledged
+    assert "Connection refused" in tune("probe", "127.0.0.1:1", status=3)
+    assert "HOST:PORT" in tune("probe", "127.0.0.1", status=100)
+    s = start()
+    with wire(to=s) as w:
+        here, there = w.sock.getpeername(), w.sock.getsockname()
+        rows = [x.split()[:3] for x in tune("watch", "--count", "1").splitlines()]
+        assert ["127.0.0.1:%d" % here[1], "127.0.0.1:%d" % there[1]] in [x[:2] for x in rows]
+        assert not any(x[:2] == ["127.0.0.1:%d" % there[1], "127.0.0.1:%d" % here[1]] for x in rows)
+
+
+def sink(server, connections):
+    """Takes what comes, one connection after the other."""
+    for _ in range(connections):
+        with server.accept()[0] as c:
+            while c.recv(1 << 16):
+                pass

@@ -178,7 +178,7 @@ static uint16_t listen_somewhere(int *fd)
 
 	a.in = (struct sockaddr_in){ .sin_family = AF_INET };
 	a.in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	*fd = listen_open(&a);
+	*fd = listen_open(&a, &(struct tuning){ 0 });
 	if (*fd < 0 || getsockname(*fd, &a.sa, &a.len) < 0)
 		return 0;
 	return ntohs(a.in.sin_port);

@@ -215,7 +215,7 @@ static void rig_listen(struct rig *r)
 	int fd;
 
 	check_eq(addr_parse(SLICE("127.0.0.1:0"), &at), 0);
-	fd = listen_open(&at);
+	fd = listen_open(&at, &(struct tuning){ 0 });
 	check(fd >= 0);
 	check_eq(getsockname(fd, &at.sa, &at.len), 0);
 	r->port = ntohs(at.in.sin_port);
