@@ -26,7 +26,7 @@
 #include "proxy/access.h"
 #include "proxy/generation.h"
 
-/* Connections that one worker passes on (passthrough): two sockets and 2 KB each. */
+/* Connections that one worker passes on (passthrough): two sockets and some 6 KB each. */
 enum { PASSAGES_MAX = 1024 };
 
 enum {
