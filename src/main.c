@@ -132,7 +132,7 @@ static bool load_setup(struct server *s)
 	s->tls_up = tls_global_init() == 0;
 	if (!s->tls_up)
 		return fail("wolfSSL does not start");
-	s->shared.setup = setup_new(config_ref(s->config), why, sizeof(why));
+	s->shared.setup = setup_new(config_ref(s->config), NULL, why, sizeof(why));
 	return s->shared.setup ? true : fail("%s", why);
 }
 
@@ -365,7 +365,7 @@ static void log_messages(const struct config_messages *m, enum log_level level)
 }
 
 /* NULL: the log says what is wrong. */
-static struct setup *load_again(const char *file)
+static struct setup *load_again(const struct server *s, const char *file)
 {
 	struct config_errors errs;
 	struct config *c;
@@ -373,7 +373,7 @@ static struct setup *load_again(const char *file)
 	char why[512] = "";
 
 	if (config_load(file, &c, &errs) == 0)
-		setup = setup_new(c, why, sizeof(why));
+		setup = setup_new(c, s->shared.setup, why, sizeof(why));
 	log_messages(&errs.errors, LOG_ERR);
 	log_messages(&errs.warnings, LOG_WARN);
 	config_errors_fini(&errs);
@@ -396,7 +396,7 @@ static void tell_restart(const struct server *s, const struct config *now)
 /* All of it, or nothing: then the old one goes on. */
 static void reload(struct server *s, const char *file)
 {
-	struct setup *setup = load_again(file);
+	struct setup *setup = load_again(s, file);
 	const struct config *c;
 
 	if (!setup || !proxies_reload(s->proxies, s->proxies_up, setup)) {
@@ -414,7 +414,8 @@ static void reload(struct server *s, const char *file)
 	cache_scrub(s->shared.cache, c->cache.scrub_ms / 1000, c->cache.scrub_bytes);
 	log_info("reload file=%s mirrors=%u certificates=%u done", file, c->mirrors_count,
 		 c->certs_count);
-	setup_unref(setup);
+	setup_unref(s->shared.setup);
+	s->shared.setup = setup;
 }
 
 static void wait_for_stop(struct server *s, const char *file)

@@ -159,7 +159,7 @@ const struct schema_key schema_keys[] = {
 	{ POOL(via), .key = "via", .type = VALUE_VIA, .reloadable = true,
 	  .help = "outgoing proxy: socks5://user:password@host:port or http://host:port" },
 	{ POOL(bind), .key = "bind", .type = VALUE_IPS, .max = 16, .reloadable = true,
-	  .help = "own addresses to connect from, used in turn" },
+	  .help = "own addresses to connect from, used in turn or by what is left of their quota" },
 	{ POOL(congestion), .key = "congestion", .type = VALUE_WORD, .reloadable = true,
 	  .help = "congestion control of its connections; absent: the kernel's" },
 	{ POOL(sndbuf_bytes), .key = "sndbuf", .type = VALUE_BYTES, RANGE(4096, 1024 * MIB),

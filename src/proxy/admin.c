@@ -76,6 +76,7 @@ struct quota_row {
 	const struct conf_mirror *mirror;
 	const struct conf_upstream *up;
 	const char *account; /* its user's name; "": nobody */
+	const char *source;  /* our address that it is known by, or "" */
 	struct quota_view v;
 };
 
@@ -132,6 +133,7 @@ static bool put_row(struct buf *out, unsigned gauge, const struct quota_row *r)
 	       put_label(out, "mirror", r->mirror->name) && buf_printf(out, ",") &&
 	       put_label(out, "upstream", r->up->text) && buf_printf(out, ",") &&
 	       put_label(out, "account", r->account) &&
+	       (!r->source[0] || (buf_printf(out, ",") && put_label(out, "source", r->source))) &&
 	       buf_printf(out, "} %" PRIu64 "\n", quota_gauges[gauge].value(r));
 }
 
@@ -150,10 +152,13 @@ static void put_quota_gauge(struct buf *out, const struct proxy *p, unsigned gau
 			struct upstream *up = &p->mirrors[m].ups[u];
 
 			for (unsigned n = 0; n < quotas_count(up->quotas); n++) {
-				const struct conf_account *a = upstream_account(up, n);
+				struct setup_account a = upstream_who(up, n);
 
 				r = (struct quota_row){
-					p->mirrors[m].conf, up->conf, a ? a->user : "", { 0 }
+					.mirror = p->mirrors[m].conf,
+					.up = up->conf,
+					.account = a.login ? a.login->user : "",
+					.source = a.source_text,
 				};
 				quotas_look(up->quotas, n, proxy_now(p), &r.v);
 				keep = *out;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "proxy/balance.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -12,6 +13,28 @@ void balance_init(struct balance *b, enum balance_mode mode)
 {
 	memset(b, 0, sizeof(*b));
 	b->mode = mode;
+}
+
+void balance_fini(struct balance *b)
+{
+	free(b->past);
+	b->past = NULL;
+	b->past_count = 0;
+}
+
+void balance_inherit(struct balance *b, const struct balance *from)
+{
+	/* Who was not asked for since the last reload has it from there. */
+	const struct member *v = from->count ? from->v : from->past;
+	unsigned count = from->count ? from->count : from->past_count;
+
+	assert(b->count == 0);
+	assert(!b->past);
+	b->past = count ? malloc(count * sizeof(*v)) : NULL;
+	if (!b->past)
+		return;
+	memcpy(b->past, v, count * sizeof(*v));
+	b->past_count = count;
 }
 
 static bool same_addr(const struct addr *a, const struct addr *b)
@@ -33,6 +56,18 @@ static struct member *find_addr(struct member *v, unsigned count, const struct a
 	return NULL;
 }
 
+static struct member new_member(struct balance *b, const struct addr *a)
+{
+	const struct member *past = find_addr(b->past, b->past_count, a);
+	struct member m = past ? *past : (struct member){ .addr = *a };
+
+	m.id = ++b->last_id;
+	m.in_use = 0;
+	m.credit = 0;
+	m.picked = 0;
+	return m;
+}
+
 void balance_set(struct balance *b, const struct member *v, unsigned count)
 {
 	unsigned old = b->count;
@@ -51,7 +86,7 @@ void balance_set(struct balance *b, const struct member *v, unsigned count)
 			continue;
 		}
 		m = &b->v[b->count++];
-		*m = before ? *before : (struct member){ .addr = v[i].addr, .id = ++b->last_id };
+		*m = before ? *before : new_member(b, &v[i].addr);
 		m->weight = v[i].weight;
 		m->named = v[i].named;
 	}

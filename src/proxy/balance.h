@@ -69,6 +69,8 @@ struct balance {
 	uint32_t last_id;
 	uint64_t picks;
 	struct member v[MEMBERS_MAX];
+	struct member *past; /* balance_inherit() */
+	unsigned past_count;
 };
 
 static inline bool member_is_out(const struct member *m, uint64_t now_ms)
@@ -77,6 +79,12 @@ static inline bool member_is_out(const struct member *m, uint64_t now_ms)
 }
 
 void balance_init(struct balance *b, enum balance_mode mode);
+void balance_fini(struct balance *b);
+/*
+ * Those who were members of <from>, and will be here, keep their history (but not their ids).
+ * Without memory they have none.
+ */
+void balance_inherit(struct balance *b, const struct balance *from);
 /*
  * The members from now on: of <v>, addr, weight and named are read.  Those that were members keep
  * their history.  More than MEMBERS_MAX are left out.

@@ -139,10 +139,20 @@ static bool fetch_make_request(struct fetch *f)
 	return true;
 }
 
+/* An account that is an address of ours counts at upstream itself, and where its tokens are. */
+static unsigned fetch_source(const struct fetch *f)
+{
+	if (f->o.place)
+		return f->o.source;
+	return f->auth_allowed && f->account >= 0 ? upstream_who(f->up, (unsigned)f->account).source
+						  : 0;
+}
+
 static enum step fetch_connect(struct fetch *f)
 {
 	if (!f->conn) {
-		f->conn = upconn_get(f->proxy, f->o.mirror, &f->at, f->fresh, &f->task);
+		f->conn = upconn_get(f->proxy, f->o.mirror, &f->at, f->fresh, fetch_source(f),
+				     &f->task);
 		if (!f->conn) {
 			fetch_fail(f, ERR_LIMIT);
 			return STEP_WAIT;

@@ -57,6 +57,7 @@ struct fetch_opts {
 	 */
 	const struct uri *place;
 	struct slice form; /* POSTed to <place>; secret, borrowed; once, and along no redirect */
+	unsigned source;   /* with <place>: as upconn_get() */
 	const char *authorization; /* without <place>: the client's own; secret, borrowed */
 };
 

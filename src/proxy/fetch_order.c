@@ -104,12 +104,12 @@ bool fetch_pick(struct fetch *f)
 	return false;
 }
 
-/* Who we are, for the log: a file's name, never what is in it. */
+/* Who we are, for the log: a file's name, never what is in it; or the address we come from. */
 static const char *fetch_who(const struct fetch *f)
 {
-	const struct conf_account *a = upstream_account(f->up, (unsigned)f->account);
+	struct setup_account a = upstream_who(f->up, (unsigned)f->account);
 
-	return a ? a->file : "anonymous";
+	return a.login ? a.login->file : a.source ? a.source_text : "anonymous";
 }
 
 /* Does f->msg speak of our account, and not of a redirect's target or a token's place? */
@@ -157,6 +157,9 @@ static bool fetch_other_account(struct fetch *f, const struct blob_failure *why)
 	int other;
 
 	if (f->account < 0 || (why->status != 401 && why->status != 403 && why->status != 429))
+		return false;
+	/* Nobody may the same from all of his addresses, as often as each may. */
+	if (why->status != 429 && !upstream_account(f->up, (unsigned)f->account))
 		return false;
 	f->tried |= 1u << f->account;
 	other = fetch_pick_account(f, &wait_s);

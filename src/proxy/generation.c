@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "proxy/client.h"
 #include "proxy/passage.h"
@@ -40,6 +41,13 @@ static bool mirror_name_owner(struct mirror *m)
 	m->owner = cache_owner(slice_of(text));
 	free(text);
 	return true;
+}
+
+struct setup_account upstream_who(const struct upstream *up, unsigned account)
+{
+	const struct mirror *m = up->mirror;
+
+	return setup_account(m->generation->setup->config, m->conf, upstream_index(up), account);
 }
 
 static void mirror_fini(struct mirror *m)
@@ -126,6 +134,42 @@ static bool passages_use(const struct proxy *p, const struct generation *g)
 	return false;
 }
 
+/* What was learnt of an upstream that is in both counts further. */
+static void upstream_inherit(struct proxy *p, struct upstream *up, const struct upstream *was)
+{
+	if (was->realm && !up->realm) { /* (one may be named twice) */
+		up->realm = strdup(was->realm);
+		up->service = strdup(was->service);
+		up->basic = was->basic;
+	}
+	if (up->realm && up->service) {
+		tokens_move(p, was, up);
+		return;
+	}
+	free(up->realm);
+	free(up->service);
+	up->realm = up->service = NULL;
+	up->basic = false;
+}
+
+static void mirror_inherit(struct proxy *p, struct mirror *m, const struct mirror *was)
+{
+	for (unsigned i = 0; i < m->ups_count; i++)
+		for (unsigned j = 0; j < was->ups_count; j++)
+			if (strcmp(m->ups[i].conf->text, was->ups[j].conf->text) == 0)
+				upstream_inherit(p, &m->ups[i], &was->ups[j]);
+}
+
+static void generation_inherit(struct proxy *p, struct generation *g, const struct generation *old)
+{
+	for (unsigned i = 0; i < g->mirrors_count; i++)
+		for (unsigned j = 0; j < old->mirrors_count; j++)
+			if (slice_eq(g->mirrors[i].name, old->mirrors[j].name) &&
+			    g->mirrors[i].conf->auth == old->mirrors[j].conf->auth)
+				mirror_inherit(p, &g->mirrors[i], &old->mirrors[j]);
+	uppools_inherit(p, g, old);
+}
+
 #define LIST_USES(head, type)                                                                      \
 	do {                                                                                       \
 		list_for_each_safe(it, head)                                                       \
@@ -161,8 +205,10 @@ void generation_enter(struct proxy *p, struct generation *g)
 {
 	struct generation *old = p->generation;
 
-	if (old)
+	if (old) {
 		poolchecks_stop(p);
+		generation_inherit(p, g, old);
+	}
 	pthread_mutex_lock(&p->uppools_lock); /* /metrics looks at it from another worker */
 	p->generation = g;
 	pthread_mutex_unlock(&p->uppools_lock);

@@ -48,16 +48,13 @@ static inline unsigned upstream_index(const struct upstream *up)
 	return (unsigned)(up - up->mirror->ups);
 }
 
-/* Who we are to it by that account of its quotas; NULL: nobody. */
+/* Who we are to it by that account of its quotas. */
+struct setup_account upstream_who(const struct upstream *up, unsigned account);
+/* Its login; NULL: nobody. */
 static inline const struct conf_account *upstream_account(const struct upstream *up,
 							  unsigned account)
 {
-	const struct conf_mirror *c = up->mirror->conf;
-
-	if (c->accounts_count == 0 || c->credentials_up != upstream_index(up))
-		return NULL;
-	assert(account < c->accounts_count);
-	return &c->accounts[account];
+	return upstream_who(up, account).login;
 }
 
 /*

@@ -35,7 +35,7 @@ bool passage_begin(struct client *c)
 	g->begun_ms = g->moved_ms = proxy_now(p);
 	to = (struct uri){ .host = slice_of(g->conf->upstream.host),
 			   .port = g->conf->upstream.port };
-	g->up = upconn_get(p, g->mirror, &to, true, &c->task);
+	g->up = upconn_get(p, g->mirror, &to, true, 0, &c->task);
 	if (!g->up) {
 		free(g);
 		return false;

@@ -62,7 +62,7 @@ struct proxy_listener {
 
 /* What main.c makes once for all workers. */
 struct shared {
-	struct setup *setup; /* the one to begin with; later ones come by proxy_reload() */
+	struct setup *setup; /* main's: the last; workers begin with it, then proxies_reload() */
 	struct cache *cache;
 	struct offload *helpers;
 	struct smalls *smalls;

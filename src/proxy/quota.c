@@ -128,6 +128,16 @@ void quotas_free(struct quotas *q)
 	free(q);
 }
 
+void quotas_take_over(struct quotas *q, unsigned account, struct quotas *from, unsigned was)
+{
+	assert(account < q->count && was < from->count);
+	pthread_mutex_lock(&from->lock);
+	q->accounts[account] = from->accounts[was];
+	if (q->turn < from->turn)
+		q->turn = from->turn;
+	pthread_mutex_unlock(&from->lock);
+}
+
 static bool is_known(const struct quota *a, uint64_t now_ms)
 {
 	return a->known_until_ms > now_ms;

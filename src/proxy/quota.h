@@ -2,7 +2,9 @@
 /*
  * How much an upstream still lets each of our accounts ask: its ratelimit fields, its Retry-After,
  * and which account goes next.  Nobody's account (we are anonymous) is one, too.  Pure but for a
- * short lock, since all workers share it; "now" is always an argument.
+ * short lock, since all workers share it; "now" is always an argument.  Where nobody's requests
+ * leave from several addresses (bind), each of these counts as one account, since upstream counts
+ * by them.
  *
  * Invariants
  *  1. An account that rests is never picked; each rest ends by itself, within <max_ms> at most.
@@ -42,6 +44,8 @@ struct quotas; /* the accounts of one upstream */
 
 struct quotas *quotas_new(unsigned accounts);
 void quotas_free(struct quotas *q);
+/* A reload: that account of <q> goes on where one of <from> was. */
+void quotas_take_over(struct quotas *q, unsigned account, struct quotas *from, unsigned was);
 
 /*
  * The account for a request: spent evenly by what remains where that is known, else in turn.  One

@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static bool load_certificates(struct setup *s, char *why, size_t why_len)
 {
@@ -52,8 +53,110 @@ static unsigned upstreams_count(const struct config *c)
 	return n;
 }
 
-/* Rests and quotas are not taken over by a reload: it costs one request to learn each again. */
-static bool make_quotas(struct setup *s)
+/* ---- accounts ---- */
+
+static bool has_logins(const struct conf_mirror *m, unsigned up)
+{
+	return m->accounts_count > 0 && m->credentials_up == up;
+}
+
+/* The family of which it has more, and how many: a member of the other one gets those in turn. */
+static unsigned sources_of(const struct conf_addrs *bind, sa_family_t *family)
+{
+	unsigned v4 = 0;
+
+	for (unsigned i = 0; i < bind->count; i++)
+		v4 += bind->v[i].sa.sa_family == AF_INET;
+	*family = v4 * 2 >= bind->count ? AF_INET : AF_INET6;
+	return v4 * 2 >= bind->count ? v4 : bind->count - v4;
+}
+
+static const struct conf_addrs *bind_of(const struct config *c, const struct conf_mirror *m,
+					unsigned up)
+{
+	static const struct conf_addrs none;
+	bool servers;
+	const struct conf_pool *pool =
+		config_pool(c, m, slice_of(m->upstreams.v[up].host), &servers);
+
+	return pool ? &pool->bind : &none;
+}
+
+unsigned setup_accounts(const struct config *c, const struct conf_mirror *m, unsigned up)
+{
+	sa_family_t family;
+	unsigned sources;
+
+	if (has_logins(m, up))
+		return m->accounts_count;
+	sources = sources_of(bind_of(c, m, up), &family);
+	if (sources > QUOTA_ACCOUNTS_MAX)
+		sources = QUOTA_ACCOUNTS_MAX;
+	return sources > 0 ? sources : 1;
+}
+
+struct setup_account setup_account(const struct config *c, const struct conf_mirror *m, unsigned up,
+				   unsigned account)
+{
+	struct setup_account a = { .source_text = "" };
+	const struct conf_addrs *bind = bind_of(c, m, up);
+	sa_family_t family;
+	unsigned n = 0;
+
+	if (has_logins(m, up)) {
+		assert(account < m->accounts_count);
+		a.login = &m->accounts[account];
+		return a;
+	}
+	if (sources_of(bind, &family) < 2)
+		return a;
+	a.source = account + 1;
+	for (unsigned i = 0; i < bind->count; i++)
+		if (bind->v[i].sa.sa_family == family && n++ == account)
+			a.source_text = bind->v[i].text;
+	return a;
+}
+
+static bool same_text(const char *a, const char *b)
+{
+	return a == b || (a && b && strcmp(a, b) == 0);
+}
+
+bool setup_account_is(struct setup_account a, struct setup_account b)
+{
+	if (!a.login != !b.login || strcmp(a.source_text, b.source_text) != 0)
+		return false;
+	return !a.login || (same_text(a.login->user, b.login->user) &&
+			    same_text(a.login->password, b.login->password));
+}
+
+/* Of an upstream that the setup before had, too: what its accounts were told counts further. */
+static void quotas_go_on(const struct setup *s, struct quotas *q, const struct conf_mirror *m,
+			 unsigned up, const struct setup *before)
+{
+	const struct config *c = before->config;
+	struct quotas **old = before->quotas;
+
+	for (unsigned i = 0; i < c->mirrors_count; i++) {
+		const struct conf_mirror *was = &c->mirrors[i];
+
+		for (unsigned j = 0; j < was->upstreams.count; j++, old++) {
+			if (strcmp(was->name, m->name) != 0 ||
+			    strcmp(was->upstreams.v[j].text, m->upstreams.v[up].text) != 0)
+				continue;
+			for (unsigned k = 0; k < quotas_count(q) * quotas_count(*old); k++) {
+				unsigned a = k / quotas_count(*old), b = k % quotas_count(*old);
+				struct setup_account now = setup_account(s->config, m, up, a);
+				struct setup_account then = setup_account(c, was, j, b);
+
+				if (setup_account_is(now, then))
+					quotas_take_over(q, a, *old, b);
+			}
+		}
+	}
+}
+
+static bool make_quotas(struct setup *s, const struct setup *before)
 {
 	const struct config *c = s->config;
 	unsigned n = 0;
@@ -63,12 +166,11 @@ static bool make_quotas(struct setup *s)
 		const struct conf_mirror *m = &c->mirrors[i];
 
 		for (unsigned j = 0; j < m->upstreams.count; j++, n++) {
-			bool has_accounts = m->accounts_count > 0 && m->credentials_up == j;
-
-			/* Without one, nobody is the one. */
-			s->quotas[n] = quotas_new(has_accounts ? m->accounts_count : 1);
+			s->quotas[n] = quotas_new(setup_accounts(c, m, j));
 			if (!s->quotas[n])
 				return false;
+			if (before)
+				quotas_go_on(s, s->quotas[n], m, j, before);
 		}
 	}
 	return s->quotas != NULL;
@@ -89,7 +191,7 @@ static void setup_free(struct setup *s)
 	free(s);
 }
 
-struct setup *setup_new(struct config *c, char *why, size_t why_len)
+struct setup *setup_new(struct config *c, const struct setup *before, char *why, size_t why_len)
 {
 	struct setup *s = calloc(1, sizeof(*s));
 
@@ -100,7 +202,8 @@ struct setup *setup_new(struct config *c, char *why, size_t why_len)
 	}
 	s->config = c;
 	s->refs = 1;
-	if (make_quotas(s) && load_certificates(s, why, why_len) && load_trust(s, why, why_len))
+	if (make_quotas(s, before) && load_certificates(s, why, why_len) &&
+	    load_trust(s, why, why_len))
 		return s;
 	setup_free(s);
 	return NULL;

@@ -24,9 +24,27 @@ struct setup {
 };
 
 /*
- * Takes over the reference on <c> in any case.  Reads certificates, keys and trust roots.  NULL:
- * <why> names the file and what is wrong.
+ * The accounts of a mirror's upstream number <up>, as its quotas count them: one for each of its
+ * credentials; else, for nobody, one for each address of the bind of its pool.
  */
-struct setup *setup_new(struct config *c, char *why, size_t why_len) must_check;
+struct setup_account {
+	const struct conf_account *login; /* NULL: nobody */
+	unsigned source;                  /* own address to go from, 1 is the first; 0: any */
+	const char *source_text;          /* that address, or "" */
+};
+unsigned setup_accounts(const struct config *c, const struct conf_mirror *m,
+			unsigned up) must_check;
+struct setup_account setup_account(const struct config *c, const struct conf_mirror *m, unsigned up,
+				   unsigned account);
+/* The same login, or the same address? */
+bool setup_account_is(struct setup_account a, struct setup_account b) must_check;
+
+/*
+ * Takes over the reference on <c> in any case.  Reads certificates, keys and trust roots.  NULL:
+ * <why> names the file and what is wrong.  <before>: rests and quotas of accounts that were in it
+ * go on; NULL at the start.
+ */
+struct setup *setup_new(struct config *c, const struct setup *before, char *why,
+			size_t why_len) must_check;
 struct setup *setup_ref(struct setup *s);
 void setup_unref(struct setup *s);

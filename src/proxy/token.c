@@ -154,6 +154,7 @@ static struct token *token_new(struct proxy *p, struct upstream *up, unsigned ac
 		.owner = &t->task,
 		.target = t->place.target.ptr,
 		.place = &t->place,
+		.source = upstream_who(up, account).source,
 		.authorization = t->basic,
 		.accept = "application/json",
 	};
@@ -206,6 +207,21 @@ void token_put(struct token *t, struct fetch *f, bool bad)
 	}
 	if (t->gone && t->refs == 0)
 		token_free(t);
+}
+
+void tokens_move(struct proxy *p, const struct upstream *from, struct upstream *to)
+{
+	list_for_each(it, &p->tokens) {
+		struct token *t = container_of(it, struct token, node);
+
+		if (t->up != from || t->refs > 0 || t->state != TOKEN_READY)
+			continue;
+		if (t->account >= quotas_count(to->quotas) ||
+		    !setup_account_is(upstream_who(from, t->account), upstream_who(to, t->account)))
+			continue;
+		t->up = to;
+		t->mirror = to->mirror;
+	}
 }
 
 void tokens_clear(struct proxy *p, const struct generation *g)

@@ -48,5 +48,7 @@ struct token *token_get(struct proxy *p, struct upstream *up, unsigned account, 
 bool token_is_of(const struct token *t, struct slice realm, struct slice service) must_check;
 /* Gives the reference back; <bad>: upstream did not accept it, nobody else shall use it. */
 void token_put(struct token *t, struct fetch *f, bool bad);
+/* That is usable and nobody holds goes over from one upstream to the same one of a reload. */
+void tokens_move(struct proxy *p, const struct upstream *from, struct upstream *to);
 /* Idle ones go: all when draining (NULL), or those of a generation that has ended. */
 void tokens_clear(struct proxy *p, const struct generation *g);

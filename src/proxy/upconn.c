@@ -18,15 +18,16 @@ static bool upconn_is_idle(const struct upconn *u, const struct uppool *g, const
 	       !stream_pending(u->stream);
 }
 
-/* <member>: of that one only; 0: of any that is not out. */
+/* <member>: of that one only; 0: of any that is not out.  <source>: from there; 0: from any. */
 static struct upconn *upconn_find_idle(struct proxy *p, struct uppool *g, const struct mirror *m,
-				       uint32_t member)
+				       uint32_t member, unsigned source)
 {
 	list_for_each(it, &p->upconns_idle) {
 		struct upconn *u = container_of(it, struct upconn, node);
 		const struct member *of = balance_find(&g->balance, u->member);
 
-		if (!upconn_is_idle(u, g, m) || (member && u->member != member))
+		if (!upconn_is_idle(u, g, m) || (member && u->member != member) ||
+		    (source && u->source != source))
 			continue;
 		if (member || !of || !member_is_out(of, proxy_now(p)))
 			return u;
@@ -165,7 +166,7 @@ struct upconn *upconn_get_member(struct proxy *p, struct mirror *m, const struct
 }
 
 struct upconn *upconn_get(struct proxy *p, struct mirror *m, const struct uri *to, bool fresh,
-			  struct task *user)
+			  unsigned source, struct task *user)
 {
 	struct uppool *g = uppool_get(p, m, to);
 	struct upconn *u = NULL;
@@ -177,13 +178,16 @@ struct upconn *upconn_get(struct proxy *p, struct mirror *m, const struct uri *t
 	if (g->servers && g->balance.count > 0)
 		first = uppool_pick(g);
 	if (!fresh)
-		u = upconn_find_idle(p, g, m, first);
+		u = upconn_find_idle(p, g, m, first, source);
 	if (u && upconn_borrow_buf(u)) {
 		uppool_put(g); /* it has its own reference */
 		upconn_reuse(u, user);
 		return u;
 	}
-	return upconn_make(p, m, to, g, first, user);
+	u = upconn_make(p, m, to, g, first, user);
+	if (u)
+		u->source = source;
+	return u;
 }
 
 void upconn_use_raw(struct upconn *u)
@@ -196,7 +200,7 @@ struct upconn *upconn_better(struct upconn *u)
 	struct upconn *idle = NULL;
 
 	if (u->state == UP_QUEUED && !u->wait.granted && !u->err)
-		idle = upconn_find_idle(u->proxy, u->pool, u->mirror, 0);
+		idle = upconn_find_idle(u->proxy, u->pool, u->mirror, 0, u->source);
 	if (!idle || !upconn_borrow_buf(idle))
 		return u;
 	upconn_reuse(idle, u->user);
@@ -294,7 +298,7 @@ static void attempt_begin(struct upconn *u, struct attempt *a, const struct memb
 
 	stream_init(&a->stream, &u->proxy->net, &u->task);
 	a->dial = (struct stream_dial){ .warned = &u->pool->warned };
-	if (!uppool_bind(u->pool, to.sa.sa_family, &a->from, &bound)) {
+	if (!uppool_bind(u->pool, to.sa.sa_family, u->source, &a->from, &bound)) {
 		u->err_last = -EADDRNOTAVAIL;
 		return;
 	}

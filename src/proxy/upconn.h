@@ -62,6 +62,7 @@ struct upconn {
 	bool spare;    /* its user takes a new one only if there are more than others need */
 	bool dial_due; /* one failed: the next follows at once */
 	uint16_t port;
+	unsigned source;      /* as upconn_get() */
 	uint32_t member;      /* that it is connected to */
 	uint64_t asked_ms;    /* it was got, or began to dial */
 	uint64_t connect_ms;  /* that took */
@@ -75,10 +76,11 @@ struct upconn {
 
 /*
  * An idle connection to that place, or a new one that is being made; <user> is woken as it
- * proceeds.  <fresh>: never a kept one.  NULL: UPCONNS_MAX is reached.
+ * proceeds.  <fresh>: never a kept one.  <source>: the number of the pool's bind address that it
+ * comes from, 1 is the first of each family; 0: any.  NULL: UPCONNS_MAX is reached.
  */
 struct upconn *upconn_get(struct proxy *p, struct mirror *m, const struct uri *to, bool fresh,
-			  struct task *user) must_check;
+			  unsigned source, struct task *user) must_check;
 /* A new one to <member> of the place's pool and to nobody else. */
 struct upconn *upconn_get_member(struct proxy *p, struct mirror *m, const struct uri *to,
 				 uint32_t member, struct task *user) must_check;

@@ -91,6 +91,7 @@ static void uppool_free(struct uppool *g)
 		if (g->names[i].asking)
 			resolve_cancel(&g->names[i].q);
 	list_remove(&g->node);
+	balance_fini(&g->balance);
 	free(g);
 }
 
@@ -166,6 +167,37 @@ void uppool_put(struct uppool *g)
 {
 	assert(g->refs > 0);
 	g->refs--;
+}
+
+static const struct conf_pool *pool_of_name(const struct config *c, const char *name)
+{
+	for (unsigned i = 0; i < c->pools_count; i++)
+		if (strcmp(c->pools[i].name, name) == 0)
+			return &c->pools[i];
+	return NULL;
+}
+
+/* (There are no more than UPPOOLS_MAX, and the new one has none yet.) */
+void uppools_inherit(struct proxy *p, struct generation *g, const struct generation *old)
+{
+	list_for_each(it, &old->uppools) {
+		const struct uppool *was = container_of(it, struct uppool, node);
+		const struct uri to = { .https = was->https,
+					.port = was->port,
+					.host = slice_of(was->host) };
+		const struct conf_pool *conf = NULL;
+		struct uppool *now;
+
+		if (was->conf)
+			conf = pool_of_name(g->setup->config, was->conf->name);
+		if ((was->conf && !conf) || (was->servers && conf->servers.count == 0))
+			continue;
+		now = uppool_new(p, conf, was->servers, &to);
+		if (!now)
+			continue;
+		balance_inherit(&now->balance, &was->balance);
+		list_push(&g->uppools, &now->node);
+	}
 }
 
 void uppools_free(struct list *uppools)
@@ -381,17 +413,23 @@ void uppool_report(struct uppool *g, uint32_t id, enum upconn_outcome what)
 		    g->host, address, m->out_until_ms - now, text[what]);
 }
 
-bool uppool_bind(struct uppool *g, sa_family_t family, struct addr *out, bool *use)
+bool uppool_bind(struct uppool *g, sa_family_t family, unsigned source, struct addr *out, bool *use)
 {
 	const struct conf_addrs *list = g->conf ? &g->conf->bind : NULL;
+	unsigned of_family = 0, skip;
 
 	*use = list && list->count > 0;
 	if (!*use)
 		return true;
+	for (unsigned i = 0; i < list->count; i++)
+		of_family += list->v[i].sa.sa_family == family;
+	if (of_family == 0)
+		return false;
+	skip = (source ? source - 1 : g->bind_next++) % of_family;
 	for (unsigned i = 0; i < list->count; i++) {
-		const struct conf_addr *a = &list->v[g->bind_next++ % list->count];
+		const struct conf_addr *a = &list->v[i];
 
-		if (a->sa.sa_family != family)
+		if (a->sa.sa_family != family || skip-- > 0)
 			continue;
 		*out = (struct addr){ .len = a->len };
 		memcpy(&out->in6, &a->in6, a->len);

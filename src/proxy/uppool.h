@@ -75,6 +75,11 @@ struct uppool {
 /* The one of that place; NULL: UPPOOLS_MAX are in use, or no memory. */
 struct uppool *uppool_get(struct proxy *p, struct mirror *m, const struct uri *to) must_check;
 void uppool_put(struct uppool *g);
+/*
+ * Before <g> is entered: what was known of the hosts of <old> that it dials by a pool of the same
+ * name.
+ */
+void uppools_inherit(struct proxy *p, struct generation *g, const struct generation *old);
 /* All of a generation, to which nobody refers. */
 void uppools_free(struct list *uppools);
 
@@ -102,10 +107,12 @@ void uppool_checked(struct uppool *g, uint32_t id, bool well, uint64_t out_ms);
 void uppool_report(struct uppool *g, uint32_t id, enum upconn_outcome what);
 
 /*
- * The source address for a member of that family; *use: there is one, else the kernel chooses.
- * False: there are some, of the other family only.
+ * The source address for a member of that family, the one of number <source> (upconn_get) or the
+ * next in turn; *use: there is one, else the kernel chooses.  False: there are some, of the other
+ * family only.
  */
-bool uppool_bind(struct uppool *g, sa_family_t family, struct addr *out, bool *use) must_check;
+bool uppool_bind(struct uppool *g, sa_family_t family, unsigned source, struct addr *out,
+		 bool *use) must_check;
 
 /* The members of all workers as metrics; what does not fit is left out. */
 void uppool_metrics(struct proxy *p, struct buf *out);

@@ -420,7 +420,8 @@ def test_bind(pooled, rig, ask, fresh, listen):
         both_ways(c, socket.create_connection(("127.0.0.1", rig.front.port)))
     front = listen("127.0.0.27", serve=relay)
     s = pooled(front.host, bind="127.0.0.31 127.0.0.32", keepalive=0)
-    assert tags(ask, s, fresh, 4) == [200] * 4
+    for image in fresh, images.small(rig.push, fresh.repo, fresh.tag + "-2"):
+        assert ask(s, f"{image.repo}/manifests/{image.digest}").status == 200
     assert {a for a, _ in front.seen} == {"127.0.0.31", "127.0.0.32"}
 
 
@@ -545,6 +546,61 @@ def test_reload_changes_members(pooled, fronts, ask, fresh):
     before = lists(fronts[1])
     assert tags(ask, s, fresh, 2) == [200] * 2
     assert lists(fronts[1]) == before
+
+
+def test_reload_keeps_what_is_known(pooled, fronts, rig, ask, fresh):
+    """After a reload: who was left out still is, the token is still used, a Retry-After is waited
+    for."""
+    dead = f"127.0.0.23:{closed_port()}"
+    s = pooled([dead, fronts[0].host], mirror={"retry_after_max": "1h"})
+    assert tags(ask, s, fresh, 3) == [200] * 3
+    with fronts[0].fault(httpd.status(429, [("Retry-After", "600")]), "/manifests/", times=1):
+        assert ask(s, f"{fresh.repo}/manifests/{fresh.digest}").status == 429
+    ejections = member(s, "ejections_total", dead)
+    assert ejections >= 1
+    asked = len(rig.auth.log), len(fronts[0].log)
+    s.reload({"mirror docker.io": {"stale_for": "1d"}})
+    a = ask(s, f"{fresh.repo}/manifests/{fresh.digest}")
+    assert a.status == 429 and 500 < int(a.get("Retry-After")) <= 600
+    assert len(fronts[0].log) == asked[1]
+    assert ask(s, f"{fresh.repo}/blobs/{fresh.layers[0]}").status == 200
+    assert len(rig.auth.log) == asked[0]                # the same token
+    assert not [r for r in list(fronts[0].log)[asked[1]:] if r.status == 401]
+    assert member(s, "ejections_total", dead) >= ejections
+
+
+# Source addresses.
+
+def test_quota_of_each_source(pooled, rig, ask, fresh, fronts):
+    """Nobody's quota is told for each source address; a 429 to one lets the other go on, and is
+    shown with its address."""
+    one, two = "127.0.0.31", "127.0.0.32"
+    front = fronts[0]
+    s = pooled(front.host, bind=f"{one} {two}", mirror={"retry_after_max": "1h"})
+
+    def limit(req, reply):
+        if "/manifests/" in req.target and req.method == "GET" and reply.status == 200:
+            left = 5 if req.peer[0] == one else 3
+            reply.set("ratelimit-limit", "100;w=21600")
+            reply.set("ratelimit-remaining", f"{left};w=21600")
+    with front.fault(httpd.Fault(change=limit)):
+        others = [images.small(rig.push, fresh.repo, f"{fresh.tag}-{i}") for i in range(3)]
+        for i in [fresh, others[0]]:
+            assert ask(s, f"{i.repo}/manifests/{i.digest}").status == 200
+        assert {r.peer[0] for r in front.seen("/manifests/", "GET")} == {one, two}
+    text = s.admin("/metrics")[1]
+    for source, left in (one, 5), (two, 3):
+        assert re.search(f'quota_remaining{{.*source="{source}"}} {left}\n', text), text
+
+    def refuse(req, reply):
+        if req.peer[0] == one:
+            reply.status = 429
+            reply.set("Retry-After", "600")
+    with front.fault(httpd.Fault(change=refuse), "/manifests/"):
+        for i in others[1:]:
+            assert ask(s, f"{i.repo}/manifests/{i.digest}").status == 200
+    assert re.search(f'rest_seconds{{.*source="{one}"}} [56]', s.admin("/metrics")[1])
+    assert not re.search(f'rest_seconds{{.*source="{two}"}} [1-9]', s.admin("/metrics")[1])
 
 
 # Who is next.

@@ -245,7 +245,7 @@ static bool world_open(struct world *w, const struct scenario *sc)
 	c = make_config(w->dir, port);
 	if (!check(c))
 		return false;
-	w->shared = (struct shared){ .setup = setup_new(c, why, sizeof(why)),
+	w->shared = (struct shared){ .setup = setup_new(c, NULL, why, sizeof(why)),
 				     .stats = w->stats,
 				     .smalls = smalls_new(),
 				     .workers = 1,

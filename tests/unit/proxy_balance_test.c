@@ -26,7 +26,7 @@ static void fill(enum balance_mode mode, unsigned count, unsigned v6, const unsi
 			a->len = sizeof(a->in6);
 		}
 	}
-	if (b.count == 0)
+	if (b.count == 0 && !b.past)
 		balance_init(&b, mode);
 	balance_set(&b, v, count);
 }
@@ -268,4 +268,29 @@ TEST(a_check_does_not_bring_back_who_sent_wrong_bytes)
 		check(!balance_checked(&b, id_of(i), true, 60000, 1000001));
 		check(member_is_out(&b.v[i], 1000001));
 	}
+}
+
+TEST(history_is_inherited_by_address)
+{
+	struct balance was;
+
+	begin(BALANCE_ROUNDROBIN, 2, NULL);
+	(void)balance_report(&b, id_of(1), UPCONN_CONNECT, 5000);
+	balance_begin(&b, id_of(1));
+	was = b;
+	for (unsigned reloads = 0; reloads < 2; reloads++) {
+		b = (struct balance){ 0 };
+		balance_init(&b, BALANCE_LEASTCONN);
+		balance_inherit(&b, &was);
+		check_eq(b.count, 0); /* nobody is a member yet */
+		balance_fini(&was);
+		was = b; /* not asked for in between */
+	}
+	fill(BALANCE_LEASTCONN, 3, 3, NULL);
+	check(!member_is_out(&b.v[0], 5001));
+	check(member_is_out(&b.v[1], 5001));
+	check_eq(b.v[1].ejections, 1);
+	check_eq(b.v[1].in_use, 0);
+	check(!member_is_out(&b.v[2], 5001));
+	balance_fini(&b);
 }

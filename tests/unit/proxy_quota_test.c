@@ -231,3 +231,19 @@ TEST(what_metrics_show)
 	quotas_free(q);
 	q = NULL;
 }
+
+TEST(what_an_account_was_told_goes_on_after_a_reload)
+{
+	struct quotas *was;
+
+	begin(2);
+	(void)quotas_limited(q, 1, QUOTA_MANIFEST, 600, HOUR_MS, 1000);
+	was = q;
+	q = quotas_new(3);
+	quotas_take_over(q, 2, was, 1);
+	quotas_free(was);
+	for (int i = 0; i < 6; i++)
+		check(pick(true, 2000) != 2);
+	check_eq(quotas_pick(q, QUOTA_MANIFEST, true, 3, 2000, &wait_s), -1);
+	check_eq(wait_s, 599);
+}
