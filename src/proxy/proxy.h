@@ -31,10 +31,8 @@ enum { PASSAGES_MAX = 1024 };
 
 enum {
 	/*
-	 * Upstream connections of one worker: at most one for each pull and lane, tag check, relay
-	 * and token request, and the idle ones.  The bound answers 503.
-	 * Upstream connections of one worker: at most one for each pull, tag check, relay and token
-	 * request, passage, and the idle ones.  The bound answers 503.
+	 * Upstream connections of one worker: at most one for each pull and lane, tag check, relay,
+	 * token request and passage, and the idle ones.  The bound answers 503.
 	 */
 	UPCONNS_MAX = 1024 + PASSAGES_MAX,
 	UPCONNS_IDLE_MAX = 64,
