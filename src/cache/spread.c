@@ -17,6 +17,7 @@ static struct stretch *spread_new(struct spread *s)
 {
 	struct stretch *st;
 
+	(void)spread_prefix(s); /* what was left since then makes room */
 	if (s->next == s->size || s->count == SPREAD_STRETCHES)
 		return NULL;
 	st = spread_at(s, s->count++);
@@ -49,10 +50,8 @@ struct stretch *spread_follow(struct spread *s, struct stretch *st)
 	assert(st->at == st->end);
 	assert(i < s->count);
 	spread_leave(st);
-	if (i + 1 == s->count) {
-		(void)spread_prefix(s);
+	if (i + 1 == s->count)
 		return spread_new(s);
-	}
 	st = spread_at(s, i + 1);
 	if (st->taken || st->at == st->end)
 		return NULL;

@@ -75,6 +75,31 @@ TEST(a_stream_goes_on_into_what_nobody_has)
 	check_eq(spread_prefix(&s), 500);
 }
 
+/* Nobody is woken when one is left: who comes then must find its place. */
+TEST(the_first_one_makes_room_when_it_is_left)
+{
+	struct spread s;
+	struct stretch *first;
+
+	spread_begin(&s, 0, 1000, 10);
+	first = spread_take(&s);
+	require(first);
+	for (unsigned i = 1; i < SPREAD_STRETCHES; i++) {
+		struct stretch *st = spread_take(&s);
+
+		require(st);
+		spread_wrote(st, 10);
+		spread_leave(st);
+	}
+	check(!spread_take(&s));
+	spread_wrote(first, 10);
+	check_eq(spread_prefix(&s), 10ull * SPREAD_STRETCHES);
+	spread_leave(first);
+	first = spread_take(&s);
+	require(first);
+	check_eq(first->at, 10ull * SPREAD_STRETCHES);
+}
+
 /* Any number of writers that come, go, leave and follow: no byte is missed, none is early. */
 TEST(every_byte_is_written_before_the_prefix_passes_it)
 {
