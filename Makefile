@@ -4,6 +4,7 @@
 # make check      tidy, layout and unit tests (seconds; before every commit)
 # make fuzz       build the fuzzers (clang)             make fuzz-smoke   each for some seconds
 # make bench      beside nginx, h2o, Varnish, docker-registry, in one run; BENCH_ARGS="--only blob"
+# make bench-bbr  a download before and after sluice-tune, by loss (minutes)
 # make bench-loss parallel ranges and BBR on a line with loss, in a kernel of its own (minutes)
 # make analyze    clang-tidy and gcc -fanalyzer         make cdb          compile_commands.json
 # make format     clang-format over src and tests       make format-check
@@ -168,6 +169,9 @@ bench: all | apt-bench
 bench-loss: all | apt-kernel
 	$(Q)SLUICE=$(CURDIR)/$(BUILD)/sluice bench/loss $(BENCH_ARGS)
 
+bench-bbr: all | apt-kernel
+	$(Q)SLUICE=$(CURDIR)/$(BUILD)/sluice bench/bbr $(BENCH_ARGS)
+
 demo: all | apt-demo
 	$(Q)tests/demo/demo.sh
 
@@ -222,7 +226,7 @@ help:
 FORCE:
 .PHONY: bench apt-bench all check test tidy format format-check demo run fuzz fuzz-smoke fuzzers analyze cdb install \
         test-debian13 clean distclean help deps apt-build apt-check apt-test apt-demo apt-run \
-        apt-fuzz apt-kernel apt-lint bench-loss FORCE
+        apt-fuzz apt-kernel apt-lint bench-loss bench-bbr FORCE
 .SECONDARY:
 
 -include $(OBJ:.o=.d) $(UNIT:=.d) $(SIM_OBJ:.o=.d) $(FUZZ:=.d)
