@@ -175,7 +175,10 @@ static void say_bye(struct client *c)
 
 void client_h2_end(struct client *c, bool graceful, const char *why)
 {
-	run_new(c);
+	struct list *fresh;
+
+	while ((fresh = list_pop(&c->calls_new)) != NULL)
+		list_push(&c->calls, fresh);
 	list_for_each_safe(it, &c->calls)
 		call_cut(container_of(it, struct call, node), why);
 	if (graceful && !c->broken && !h2_is_over(c->h2))

@@ -9,7 +9,7 @@ import pytest
 
 from rig import httpd, images
 from rig.mirror import ini, merge
-from rig.proc import wait_for
+from rig.proc import Process, free_port, wait_for
 from rig.wire import ACCEPT, Ended, Wire
 from rig.wire2 import Wire2
 
@@ -442,3 +442,47 @@ def test_h2load(sluice, path):
                         "--connect-to", f"127.0.0.1:{sluice.ports['https']}"],
                        capture_output=True, text=True, timeout=60)
     assert "1000 succeeded, 0 failed" in r.stdout, r.stdout + r.stderr
+
+
+THROUGH = """\
+version: 0.1
+log: {{level: warn, accesslog: {{disabled: true}}}}
+storage: {{filesystem: {{rootdirectory: {root}}}}}
+http: {{addr: "127.0.0.1:{port}", relativeurls: true, secret: rig}}
+proxy: {{remoteurl: "https://localhost:{sluice}"}}
+"""
+
+
+def test_go(sluice, rig, tmp_path, path, blob, image):
+    """Go's own HTTP/2 client: a docker-registry that pulls through Sluice.  (The container tools of
+    Debian 12 give Go a dialler of their own, which turns HTTP/2 off there.)"""
+    port = free_port()
+    conf = tmp_path / "config.yml"
+    conf.write_text(THROUGH.format(root=tmp_path / "data", port=port, sluice=sluice.ports["https"]))
+    grew = sluice.delta()
+    p = Process(["docker-registry", "serve", conf], tmp_path / "log",
+                env={"OTEL_TRACES_EXPORTER": "none", "SSL_CERT_FILE": str(rig.ca.pem)})
+    try:
+        def get(path):
+            with socket.create_connection(("127.0.0.1", port), 20) as s:
+                w = Wire(s)
+                return w.ask("GET", path, *ACCEPT, host=f"127.0.0.1:{port}")
+        wait_for(lambda: p.check() or not refused(port), 15, p.tail)
+        got = []
+        asks = [threading.Thread(target=lambda: got.append(get(path).body)) for _ in range(8)]
+        for t in asks:
+            t.start()
+        for t in asks:
+            t.join(60)
+        assert got == [blob] * 8
+        a = get(f"/v2/docker.io/{image.repo}/manifests/{image.tag}")
+        assert (a.status, a.body) == (200, image.raw)
+        assert grew()["http2_connections_total"] >= 1
+    finally:
+        p.stop()
+
+
+def refused(port):
+    with socket.socket() as x:
+        x.settimeout(2)
+        return x.connect_ex(("127.0.0.1", port)) != 0

@@ -436,6 +436,26 @@ TEST(little_room_is_enough)
 	peer_end(&p);
 }
 
+TEST(a_head_longer_than_the_room_is_kept)
+{
+	static struct peer p;
+	static char long_value[3000];
+	const struct field fields[] = { { SLICE("X-Long"), { long_value, sizeof(long_value) } } };
+
+	peer_start(&p);
+	memset(long_value, 'v', sizeof(long_value));
+	ask(&p, "GET", "/", NULL, NULL);
+	check_eq(say(&p, SIZE_MAX), 0);
+	p.slots[0].left = 100;
+	check_eq(h2_answer(p.h, 1, 200, fields, 1, true), 0);
+	for (unsigned i = 0; i < 100 && !p.complete[0]; i++)
+		check(hear(&p, H2_ROOM_MIN) >= 0);
+	check(p.complete[0]);
+	check_eq(p.bytes[0], 100);
+	check(strstr(p.names, "x-long=vvvvvvvv") != NULL);
+	peer_end(&p);
+}
+
 TEST(a_body_of_a_request_is_dropped_and_not_wanted)
 {
 	static struct peer p;
