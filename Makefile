@@ -207,6 +207,7 @@ compile_commands.json: Makefile $(SRC) $(BUILD)/flags
 install: all
 	install -D -m 755 $(BUILD)/sluice $(DESTDIR)$(PREFIX)/sbin/sluice
 	install -D -m 755 $(BUILD)/sluice-tune $(DESTDIR)$(PREFIX)/sbin/sluice-tune
+	install -D -m 644 man/sluice-tune.8 $(DESTDIR)$(PREFIX)/share/man/man8/sluice-tune.8
 	test -e $(DESTDIR)/etc/sluice/sluice.ini || \
 	install -D -m 644 conf/sluice.ini $(DESTDIR)/etc/sluice/sluice.ini
 
