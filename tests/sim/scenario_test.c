@@ -96,6 +96,10 @@ static const struct scenario scenarios[] = {
 	  { { .target = BLOB, .status = 200, .with_next = true },
 	    { .target = BLOB, .status = 206, .from = 1299000 },
 	    { .target = BLOB, .status = 200 } } },
+	{ "checked by itself, and stalled",
+	  { .fault = PEER_STALL, .token = true, .checked = true },
+	  1,
+	  { { .target = BLOB, .status = 200 } } },
 	{ "truncated, then right",
 	  { .fault = PEER_SHORT_ONCE },
 	  2,
@@ -154,7 +158,7 @@ static int remove_one(const char *path, const struct stat *st, int kind, struct 
 	return remove(path);
 }
 
-static struct config *make_config(const char *dir, uint16_t upstream)
+static struct config *make_config(const char *dir, uint16_t upstream, bool checked)
 {
 	struct config_errors errs;
 	struct config *c;
@@ -164,8 +168,8 @@ static struct config *make_config(const char *dir, uint16_t upstream)
 		 "[server]\nplain = 127.0.0.1:1\nworkers = 1\n"
 		 "[cache]\npath = %s\nsize = 1G\nfree = 0\n"
 		 "[mirror docker.io]\nhost = docker.test\nupstream = http://127.0.0.1:%u\n"
-		 "private = yes\nparallel_from = 1M\n",
-		 dir, upstream);
+		 "private = yes\nparallel_from = 1M\n%s",
+		 dir, upstream, checked ? "[pool 127.0.0.1]\ncheck = 1s\n" : "");
 	if (config_parse("sim", slice_of(text), &c, &errs) != 0)
 		printf("# %s\n", errs.errors.text[0]);
 	config_errors_fini(&errs);
@@ -242,7 +246,7 @@ static bool world_open(struct world *w, const struct scenario *sc)
 	for (unsigned i = 0; i < OCI_TYPES; i++)
 		w->suffixes[i] = oci_types[i].suffix;
 	port = peer_open(&sc->w, sc->requests, sc->count, port);
-	c = make_config(w->dir, port);
+	c = make_config(w->dir, port, sc->w.checked);
 	if (!check(c))
 		return false;
 	w->shared = (struct shared){ .setup = setup_new(c, NULL, why, sizeof(why)),

@@ -35,6 +35,7 @@ struct peer_world {
 	enum peer_fault fault;
 	bool token;    /* 401, then a token */
 	bool redirect; /* blobs come from a link */
+	bool checked;  /* its pool asks it by itself, each second */
 	bool h2;       /* the clients are streams of one connection by HTTP/2 */
 };
 
