@@ -163,11 +163,18 @@ enum client_step client_h1_read(struct client *c)
 
 /* ---- writing the answer ---- */
 
+/* Not by snprintf(): a dozen of them were a twentieth of a small request. */
 static size_t put(char *at, size_t room, const char *name, const char *value)
 {
-	int n = snprintf(at, room, "%s: %s\r\n", name, value);
+	size_t n = strlen(name), v = strlen(value);
 
-	return (size_t)n < room ? (size_t)n : 0;
+	if (n + v + 4 > room)
+		return 0;
+	memcpy(at, name, n);
+	memcpy(at + n, ": ", 2);
+	memcpy(at + n + 2, value, v);
+	memcpy(at + n + 2 + v, "\r\n", 2);
+	return n + v + 4;
 }
 
 /*
