@@ -75,7 +75,7 @@ bool digest_parse(struct slice text, struct digest *out)
 	return false;
 }
 
-void digest_format_hex(const struct digest *d, char out[DIGEST_TEXT_MAX])
+static void digest_write_hex(const struct digest *d, char *out)
 {
 	static const char hex[] = "0123456789abcdef";
 	size_t bytes = digest_bytes((enum digest_alg)d->alg);
@@ -87,12 +87,18 @@ void digest_format_hex(const struct digest *d, char out[DIGEST_TEXT_MAX])
 	out[2 * bytes] = '\0';
 }
 
+void digest_format_hex(const struct digest *d, char out[DIGEST_TEXT_MAX])
+{
+	digest_write_hex(d, out);
+}
+
 void digest_format(const struct digest *d, char out[DIGEST_TEXT_MAX])
 {
-	char hex[DIGEST_TEXT_MAX];
+	size_t name = strlen(algs[d->alg].name);
 
-	digest_format_hex(d, hex);
-	snprintf(out, DIGEST_TEXT_MAX, "%s:%.128s", algs[d->alg].name, hex);
+	memcpy(out, algs[d->alg].name, name);
+	out[name] = ':';
+	digest_write_hex(d, out + name + 1);
 }
 
 bool digest_eq(const struct digest *a, const struct digest *b)

@@ -125,13 +125,24 @@ void answer_failure(struct xfer *x, const struct blob_failure *why)
 
 /* ---- blobs and manifests ---- */
 
+static struct slice etag_format(const char *digest, char out[DIGEST_TEXT_MAX + 2])
+{
+	size_t n = strlen(digest);
+
+	out[0] = '"';
+	memcpy(out + 1, digest, n);
+	out[n + 1] = '"';
+	return (struct slice){ out, n + 2 };
+}
+
 static void answer_content_fields(struct xfer *x, const struct digest *d, uint8_t type)
 {
 	char digest[DIGEST_TEXT_MAX];
+	char etag[DIGEST_TEXT_MAX + 2];
 
 	digest_format(d, digest);
 	answer_field(x, "Docker-Content-Digest", arena_dup(&x->arena, slice_of(digest)));
-	answer_field(x, "ETag", arena_printf(&x->arena, "\"%s\"", digest));
+	answer_field(x, "ETag", arena_dup(&x->arena, etag_format(digest, etag)));
 	answer_field(x, "Content-Type", oci_types[type].media_type);
 	answer_field(x, "Accept-Ranges", "bytes");
 	if (x->path.ref_is_digest && !private_is(x))
@@ -157,8 +168,7 @@ static bool answer_not_modified(struct xfer *x, const struct digest *d, uint8_t 
 	if (!x->if_none_match.ptr)
 		return false;
 	digest_format(d, digest);
-	snprintf(etag, sizeof(etag), "\"%s\"", digest);
-	if (!etag_matches(x->if_none_match, slice_of(etag)))
+	if (!etag_matches(x->if_none_match, etag_format(digest, etag)))
 		return false;
 	answer_begin(x, 304);
 	answer_content_fields(x, d, type);

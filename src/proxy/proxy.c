@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "base/log.h"
 #include "cache/hot.h"
@@ -268,4 +269,14 @@ void proxy_fini(struct proxy *p)
 	pool_fini(&p->cold_pool);
 	net_fini(&p->net);
 	loop_free(p->loop);
+}
+
+const char *proxy_date(struct proxy *p)
+{
+	int64_t now_s = time(NULL);
+
+	if (now_s != p->date_s || !p->date[0])
+		http_format_date(now_s, p->date);
+	p->date_s = now_s;
+	return p->date;
 }

@@ -124,6 +124,9 @@ struct proxy {
 	struct task end_task;
 	struct timer drain_timer;
 	struct timer end_timer;
+	/* The Date field of answers, made once a second. */
+	int64_t date_s;
+	char date[32];
 	bool resolver_gone;
 	bool draining;
 	bool killed; /* the drain's time is over */
@@ -148,6 +151,9 @@ bool proxies_reload(struct proxy *proxies, unsigned count, struct setup *s) must
 void proxy_drain(struct proxy *p);
 /* Something ended; when draining, is it all over? */
 void proxy_ended(struct proxy *p);
+
+/* RFC 9110 6.6.1; good until the next call. */
+const char *proxy_date(struct proxy *p);
 
 static inline uint64_t proxy_now(const struct proxy *p)
 {

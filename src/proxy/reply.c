@@ -2,7 +2,6 @@
 #include "proxy/reply.h"
 
 #include <stdio.h>
-#include <time.h>
 
 static void put(struct reply_head *h, const char *name, const char *value)
 {
@@ -14,8 +13,7 @@ void reply_head(const struct xfer *x, struct reply_head *h)
 {
 	assert(x->state == XFER_ANSWER);
 	h->count = 0;
-	http_format_date(time(NULL), h->date);
-	put(h, "Date", h->date);
+	put(h, "Date", proxy_date(x->proxy));
 	for (unsigned i = 0; i < x->fields_count; i++)
 		put(h, x->fields[i].name, x->fields[i].value);
 	if (x->body_bytes == BLOB_SIZE_UNKNOWN || x->status == 304)

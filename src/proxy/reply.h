@@ -13,7 +13,6 @@
 struct reply_head {
 	struct xfer_field fields[XFER_FIELDS_MAX + 2];
 	unsigned count;
-	char date[32];
 	char length[24];
 };
 
