@@ -101,7 +101,7 @@ $(UNIT): $(BUILD)/%: $(BUILD)/%.o $(LIB)
 
 # The simulated ring and helpers come first, so that the archive's are not taken.
 SIM_OBJ  := $(patsubst %.c,$(BUILD)/%.o,$(sort $(wildcard tests/sim/*.c)))
-SIM_WRAP := clock_gettime fsync fdatasync openat renameat unlinkat mkdirat malloc calloc realloc \
+SIM_WRAP := clock_gettime fsync fdatasync openat renameat unlinkat mkdirat preadv2 malloc calloc realloc \
             aligned_alloc
 $(SIM): $(SIM_OBJ) $(LIB)
 	$(call say,LD)$(LINK) $(SIM_WRAP:%=-Wl,--wrap=%) -o $@ $^ $(LDLIBS)

@@ -150,9 +150,12 @@ void blob_look(struct blob *b, struct blob_view *out);
 const struct digest *blob_digest(const struct blob *b);
 /*
  * Reading it failed, or gave what is not its content.  A READY one is out of the cache: it is not
- * found any more, its file goes to quarantine, its readers see it.  Else nothing happens.
+ * found any more, its file goes to quarantine, its readers see it.  ERR_STUCK: that is the disk's
+ * fault, not the file's, and no fills begin.  Else nothing happens.
  */
 void blob_damaged(struct blob *b, int err);
+/* Is the disk known not to answer? */
+bool cache_is_stuck(const struct cache *c) must_check;
 /* BLOB_FAILED only. */
 void blob_failure(struct blob *b, struct blob_failure *out);
 /*

@@ -47,10 +47,10 @@ struct scrub {
 	char *mem;
 };
 
-/* Whether the disk can be written; under jobs_lock but for `usable`, which is atomic. */
+/* Whether the disk can be written; under jobs_lock but for what is atomic. */
 struct disk {
-	bool usable;
-	int err;             /* why not */
+	bool usable;         /* atomic */
+	int err;             /* why not; atomic */
 	uint32_t since_s;    /* of the last change */
 	uint32_t probe_s;    /* when it is tried next */
 	uint32_t pause_s;    /* and how long after a failure */

@@ -48,7 +48,7 @@ static bool disk_leave(struct disk *d, int err)
 		d->pause_s *= 2;
 	d->since_s = now_s;
 	d->probe_s = now_s + d->pause_s;
-	d->err = err;
+	__atomic_store_n(&d->err, err, __ATOMIC_RELAXED);
 	__atomic_store_n(&d->usable, false, __ATOMIC_RELEASE);
 	return true;
 }
@@ -74,6 +74,11 @@ cold void disk_failed(struct cache *c, const char *what, const char *path, int e
 		__atomic_store_n(&c->disk.want_bytes, CACHE_FULL_BYTES, __ATOMIC_RELAXED);
 		cache_house(c, HOUSE_EVICT);
 	}
+}
+
+bool cache_is_stuck(const struct cache *c)
+{
+	return !disk_is_usable(c) && __atomic_load_n(&c->disk.err, __ATOMIC_RELAXED) == ERR_STUCK;
 }
 
 void disk_look(struct cache *c)

@@ -142,6 +142,12 @@ void blob_damaged(struct blob *b, int err)
 	struct cache *c = cache_of(b);
 	struct damage *d;
 
+	if (err == ERR_STUCK) {
+		char path[STORE_PATH_MAX];
+
+		store_path(&c->store, b->kind, &b->digest, b->type, path);
+		disk_failed(c, "cannot read", path, err);
+	}
 	/* What is not in the index has no file of its name, or none any more. */
 	if (!store_is_damage(err) || blob_state(b) != BLOB_READY ||
 	    !__atomic_load_n(&b->indexed, __ATOMIC_ACQUIRE))

@@ -124,6 +124,7 @@ size_t loop_rx_buf_bytes(const struct loop *l);
 /* Sends all of it (MSG_WAITALL|MSG_NOSIGNAL); done(op, n): n < len only with an error to follow. */
 void loop_send(struct loop *l, struct op *op, int fd, const void *mem, size_t len);
 void loop_poll(struct loop *l, struct op *op, int fd, short events); /* done(op, revents) */
+/* Of a file, on a thread of the kernel: for what is not in memory. */
 void loop_read(struct loop *l, struct op *op, int fd, void *mem, size_t len, uint64_t off);
 void loop_write(struct loop *l, struct op *op, int fd, const void *mem, size_t len, uint64_t off);
 void loop_openat(struct loop *l, struct op *op, int dir_fd, const char *path, int flags, int mode);

@@ -50,7 +50,14 @@ static void op_prep(const struct op *op, struct io_uring_sqe *sqe)
 				   MSG_WAITALL | MSG_NOSIGNAL);
 		return;
 	case OP_POLL: io_uring_prep_poll_add(sqe, op->fd, op->arg); return;
-	case OP_READ: io_uring_prep_read(sqe, op->fd, op->mem, op->len, op->off); return;
+	case OP_READ:
+		io_uring_prep_read(sqe, op->fd, op->mem, op->len, op->off);
+		/*
+		 * Else the kernel begins reading ahead on this thread, which is held if the disk is
+		 * stuck: when its queue is full, or where the file's extents must be read.
+		 */
+		sqe->flags |= IOSQE_ASYNC;
+		return;
 	case OP_WRITE: io_uring_prep_write(sqe, op->fd, op->cmem, op->len, op->off); return;
 	case OP_OPENAT:
 		io_uring_prep_openat(sqe, op->fd, op->cmem, (int)op->arg, (mode_t)op->mode);

@@ -15,8 +15,8 @@ enum {
 	/* A wait ends after this long at the latest: one call serves with and without a timer. */
 	WAIT_MAX_MS = 60 * 1000,
 	/*
-	 * Threads of io-wq per ring, where buffered file writes and openat run.  By default
-	 * a thread per fill on a slow disk.
+	 * Threads of io-wq per ring, where reads of files, buffered writes and openat run.  By
+	 * default a thread per fill on a slow disk.
 	 */
 	IOWQ_WORKERS = 8,
 };

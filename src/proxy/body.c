@@ -8,14 +8,11 @@
 #include "base/log.h"
 #include "cache/hot.h"
 
-static void body_read_done(struct op *op, int res);
-
 void body_init(struct body *b, struct proxy *p, struct task *owner)
 {
 	memset(b, 0, sizeof(*b));
 	b->proxy = p;
 	b->owner = owner;
-	op_init(&b->read_op, &b->inflight, body_read_done);
 	blob_waiter_init(&b->waiter, p->loop, owner);
 }
 
@@ -57,17 +54,6 @@ static void body_took(struct body *b, uint64_t n)
 	b->total += n;
 }
 
-static void body_read_done(struct op *op, int res)
-{
-	struct body *b = container_of(op, struct body, read_op);
-
-	if (res <= 0)
-		b->err = res ? res : -EIO;
-	else
-		b->disk_len = (size_t)res;
-	loop_wake(b->proxy->loop, b->owner);
-}
-
 /* What of the current segment may be read now; 0: BODY_WAIT, END or BROKEN is in *why. */
 static uint64_t body_window(struct body *b, struct blob_view *v, int *why)
 {
@@ -95,34 +81,36 @@ static uint64_t body_window(struct body *b, struct blob_view *v, int *why)
 	}
 }
 
-static int body_copy_disk(struct body *b, char *dst, size_t cap)
+static void body_read_end(struct body *b)
 {
-	size_t n = b->disk_len - b->disk_used;
+	if (b->read)
+		diskread_end(b->read);
+	b->read = NULL;
+	b->read_used = 0;
+}
+
+static int body_copy_read(struct body *b, char *dst, size_t cap)
+{
+	size_t n = (size_t)b->read->got - b->read_used;
 
 	if (n > cap)
 		n = cap;
-	memcpy(dst, b->disk + b->disk_used, n);
-	b->disk_used += n;
-	if (b->disk_used == b->disk_len) {
-		pool_put(&b->proxy->cold_pool, b->disk);
-		b->disk = NULL;
-		b->disk_len = b->disk_used = 0;
-	}
+	memcpy(dst, b->read->mem + b->read_used, n);
+	b->read_used += n;
+	if (b->read_used == (size_t)b->read->got)
+		body_read_end(b);
 	body_took(b, n);
 	return (int)n;
 }
 
 /* The pages are not in memory: an asynchronous read waits for the disk, not the loop. */
-static int body_read_disk(struct body *b, int fd, uint64_t off, uint64_t len)
+static int body_read_disk(struct body *b, uint64_t off, uint64_t len)
 {
-	b->disk = pool_get(&b->proxy->cold_pool);
-	if (!b->disk) {
-		b->err = ERR_LIMIT;
-		return BODY_BROKEN;
-	}
-	b->disk_len = b->disk_used = 0;
-	loop_read(b->proxy->loop, &b->read_op, fd, b->disk, len < IO_CHUNK ? len : IO_CHUNK, off);
-	return BODY_WAIT;
+	b->read = diskread_start(b->proxy, b->owner, b->blob, off, len);
+	if (b->read)
+		return BODY_WAIT;
+	b->err = ERR_LIMIT;
+	return BODY_BROKEN;
 }
 
 static int body_read_bypass(struct body *b, char *dst, size_t cap)
@@ -191,7 +179,7 @@ static cold int body_pass(struct body *b, char *dst, size_t cap)
 		return BODY_BROKEN;
 	blob_look(b->blob, &v);
 	b->bypass = bypass_resume(b->proxy, b->owner, b->rest, from, v.size,
-				  body_is_whole(b) ? v.fd : -1);
+				  body_is_whole(b) ? b->blob : NULL);
 	if (!b->bypass)
 		return BODY_BROKEN;
 	b->err = 0;
@@ -201,9 +189,7 @@ static cold int body_pass(struct body *b, char *dst, size_t cap)
 static cold int body_read_failed(struct body *b, char *dst, size_t cap)
 {
 	stat_inc(&b->proxy->stats, STAT_CACHE_ERRORS);
-	if (b->disk)
-		pool_put(&b->proxy->cold_pool, b->disk);
-	b->disk = NULL;
+	body_read_end(b);
 	blob_damaged(b->blob, b->err);
 	return body_pass(b, dst, cap);
 }
@@ -257,12 +243,14 @@ static int body_read_blob(struct body *b, char *dst, size_t cap)
 	ssize_t n;
 	int why = BODY_WAIT;
 
-	if (op_busy(&b->read_op))
+	if (b->read && b->read->got == 0)
 		return BODY_WAIT;
+	if (b->read && b->read->got < 0)
+		b->err = b->read->got;
 	if (b->err)
 		return body_read_failed(b, dst, cap);
-	if (b->disk)
-		return body_copy_disk(b, dst, cap);
+	if (b->read)
+		return body_copy_read(b, dst, cap);
 	window = body_find(b, &v, &why);
 	if (window == 0)
 		return why == BODY_BROKEN ? body_pass(b, dst, cap) : why;
@@ -274,7 +262,7 @@ static int body_read_blob(struct body *b, char *dst, size_t cap)
 	}
 	n = preadv2(v.fd, &iov, 1, (off_t)from, RWF_NOWAIT);
 	if (n < 0 && (errno == EAGAIN || errno == EOPNOTSUPP))
-		return body_read_disk(b, v.fd, from, window);
+		return body_read_disk(b, from, window);
 	if (n > 0 && !body_keep_hot(b, &v, from, dst, (size_t)n))
 		b->err = -EUCLEAN;
 	else if (n <= 0)
@@ -333,7 +321,7 @@ bool body_file(struct body *b, int *fd, uint64_t *off, size_t *len)
 	uint64_t from;
 	uint64_t n;
 
-	if (!body_settle(b) || b->bypass || b->was || b->disk || b->err || op_busy(&b->read_op))
+	if (!body_settle(b) || b->bypass || b->was || b->read || b->err)
 		return false;
 	s = &b->segments[b->at];
 	if (s->mem)
@@ -358,17 +346,12 @@ void body_skip(struct body *b, size_t n)
 
 bool body_close(struct body *b)
 {
-	if (op_busy(&b->read_op))
-		return false;
 	if (!blob_unwait(&b->waiter) || !proof_close(&b->proof))
 		return false;
-	/* It reads the blob's file: first. */
-	if (b->bypass && !bypass_close(b->bypass))
-		return false;
+	if (b->bypass)
+		bypass_close(b->bypass);
 	b->bypass = NULL;
-	if (b->disk)
-		pool_put(&b->proxy->cold_pool, b->disk);
-	b->disk = NULL;
+	body_read_end(b);
 	if (b->was)
 		blob_unref(b->was);
 	b->was = NULL;

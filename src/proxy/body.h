@@ -10,6 +10,7 @@
 #include "cache/cache.h"
 #include "io/loop.h"
 #include "proxy/bypass.h"
+#include "proxy/diskread.h"
 #include "proxy/proof.h"
 #include "proxy/proxy.h"
 
@@ -33,11 +34,8 @@ struct body {
 	struct blob *was;  /* the one before it, which was wrong: what was taken came from there */
 	struct proof proof;
 	struct blob_waiter waiter;
-	struct op read_op;
-	unsigned inflight;
-	char *disk; /* from cold_pool: what an asynchronous read brought */
-	size_t disk_len;
-	size_t disk_used;
+	struct diskread *read; /* one that waits for the disk, or what it brought */
+	size_t read_used;
 	const struct bypass_opts *rest; /* borrowed; NULL: nobody else has the blob */
 	struct bypass *bypass;          /* once there: the blob is not read any more */
 	int err;

@@ -14,6 +14,7 @@ enum {
 	/* A gap between two ranges is passed by up to this; beyond, a new request costs less. */
 	BYPASS_GAP_MAX = 1024 * 1024,
 	BYPASS_ARENA = 16 * 1024, /* a target and a scope */
+	BYPASS_TURN = 32,         /* pieces hashed before other work gets its turn */
 };
 
 enum bypass_state {
@@ -47,12 +48,9 @@ struct bypass {
 	bool holds;
 	char held;
 	/* BYPASS_PREFIX */
-	struct op read_op;
-	unsigned inflight;
-	int fd;
-	int got; /* of the last read */
+	struct blob *blob;
+	struct diskread *read;
 	uint64_t hashed;
-	char *disk; /* from cold_pool */
 };
 
 static void bypass_pause_over(struct timer *t)
@@ -61,14 +59,6 @@ static void bypass_pause_over(struct timer *t)
 
 	assert(bp->state == BYPASS_PAUSE);
 	bp->state = BYPASS_OPEN;
-	loop_wake(bp->proxy->loop, bp->owner);
-}
-
-static void bypass_read_done(struct op *op, int res)
-{
-	struct bypass *bp = container_of(op, struct bypass, read_op);
-
-	bp->got = res ? res : -EIO; /* 0: the file is shorter than what it gave */
 	loop_wake(bp->proxy->loop, bp->owner);
 }
 
@@ -82,7 +72,6 @@ static struct bypass *bypass_make(struct proxy *p, struct task *owner, const str
 	bp->owner = owner;
 	bp->digest = *o->digest;
 	bp->size = BLOB_SIZE_UNKNOWN;
-	bp->fd = -1;
 	bp->opts = (struct fetch_opts){
 		.mirror = o->mirror,
 		.owner = owner,
@@ -95,7 +84,6 @@ static struct bypass *bypass_make(struct proxy *p, struct task *owner, const str
 		return NULL;
 	}
 	timer_init(&bp->pause, bypass_pause_over);
-	op_init(&bp->read_op, &bp->inflight, bypass_read_done);
 	stat_inc(&p->stats, STAT_BYPASSES);
 	return bp;
 }
@@ -113,7 +101,7 @@ struct bypass *bypass_new(struct proxy *p, struct task *owner, const struct bypa
 }
 
 struct bypass *bypass_resume(struct proxy *p, struct task *owner, const struct bypass_opts *o,
-			     uint64_t from, uint64_t size, int fd)
+			     uint64_t from, uint64_t size, struct blob *blob)
 {
 	struct bypass *bp = bypass_make(p, owner, o);
 
@@ -123,23 +111,21 @@ struct bypass *bypass_resume(struct proxy *p, struct task *owner, const struct b
 	bp->retry.at = from;
 	bp->size = size;
 	bp->state = BYPASS_OPEN;
-	if (fd < 0)
+	if (!blob)
 		return bp;
-	bp->fd = fd;
+	bp->blob = blob;
 	bypass_hash(bp);
 	if (from > 0)
 		bp->state = BYPASS_PREFIX;
 	return bp;
 }
 
-bool bypass_close(struct bypass *bp)
+void bypass_close(struct bypass *bp)
 {
-	if (op_busy(&bp->read_op))
-		return false;
 	fetch_close(&bp->fetch);
 	loop_timer_clear(bp->proxy->loop, &bp->pause);
-	if (bp->disk)
-		pool_put(&bp->proxy->cold_pool, bp->disk);
+	if (bp->read)
+		diskread_end(bp->read);
 	if (bp->hashing) {
 		struct digest unused;
 
@@ -147,7 +133,6 @@ bool bypass_close(struct bypass *bp)
 	}
 	arena_fini(&bp->arena);
 	free(bp);
-	return true;
 }
 
 uint64_t bypass_size(const struct bypass *bp)
@@ -217,7 +202,7 @@ static int bypass_bad(struct bypass *bp, int err)
 	log_limited(LOG_WARN, "bypass mirror=%s digest=%s broken at=%llu: %s",
 		    bp->opts.mirror->conf->name, digest, (unsigned long long)bp->at, err_text(err));
 	/* (Of what began in a file of ours, nobody knows who was wrong.) */
-	if (err == ERR_DIGEST && bp->fd < 0)
+	if (err == ERR_DIGEST && !bp->blob)
 		fetch_blame(&bp->fetch);
 	fetch_close(&bp->fetch);
 	bp->state = BYPASS_BAD;
@@ -237,50 +222,57 @@ static int bypass_broke(struct bypass *bp, int err)
 	return BODY_WAIT;
 }
 
-/* A disk that is stuck may well have it in memory. */
-static void bypass_read_file(struct bypass *bp, size_t len)
+/* What came from the disk; BODY_WAIT: nothing yet. */
+static int bypass_prefix_read(struct bypass *bp)
 {
-	struct iovec iov = { .iov_base = bp->disk, .iov_len = len };
-	ssize_t n = preadv2(bp->fd, &iov, 1, (off_t)bp->hashed, RWF_NOWAIT);
+	int got = bp->read->got;
 
-	if (n > 0) {
-		bp->got = (int)n;
-		loop_wake(bp->proxy->loop, bp->owner);
-	} else {
-		loop_read(bp->proxy->loop, &bp->read_op, bp->fd, bp->disk, len, bp->hashed);
+	if (got == 0)
+		return BODY_WAIT;
+	if (got > 0) {
+		digest_update(&bp->hash, bp->read->mem, (size_t)got);
+		bp->hashed += (uint64_t)got;
 	}
+	diskread_end(bp->read);
+	bp->read = NULL;
+	return got > 0 ? got : bypass_bad(bp, got);
 }
 
 /*
  * What the client has came from a file that could be read then; if it cannot now, nobody can say
  * what the whole would be, and the connection is cut: that is safer than the end of a body of which
- * a part was never looked at.
+ * a part was never looked at.  Much of it is in memory even where the disk is stuck.
  */
-static int bypass_prefix(struct bypass *bp)
+static int bypass_prefix(struct bypass *bp, char *dst, size_t cap)
 {
-	uint64_t left;
+	struct blob_view v;
 
-	if (op_busy(&bp->read_op))
-		return BODY_WAIT;
-	if (bp->got < 0)
-		return bypass_bad(bp, bp->got);
-	if (bp->got > 0) {
-		digest_update(&bp->hash, bp->disk, (size_t)bp->got);
-		bp->hashed += (uint64_t)bp->got;
-		bp->got = 0;
+	blob_look(bp->blob, &v);
+	for (unsigned i = 0; i < BYPASS_TURN; i++) {
+		uint64_t left = bp->at - bp->hashed;
+		struct iovec iov = { .iov_base = dst, .iov_len = left < cap ? (size_t)left : cap };
+		ssize_t n;
+
+		if (bp->read) {
+			int got = bypass_prefix_read(bp);
+
+			if (got <= 0)
+				return got;
+			continue;
+		}
+		if (left == 0) {
+			bp->state = BYPASS_OPEN;
+			return 1;
+		}
+		n = preadv2(v.fd, &iov, 1, (off_t)bp->hashed, RWF_NOWAIT);
+		if (n <= 0) {
+			bp->read = diskread_start(bp->proxy, bp->owner, bp->blob, bp->hashed, left);
+			return bp->read ? BODY_WAIT : bypass_bad(bp, ERR_LIMIT);
+		}
+		digest_update(&bp->hash, dst, (size_t)n);
+		bp->hashed += (uint64_t)n;
 	}
-	left = bp->at - bp->hashed;
-	if (left == 0) {
-		pool_put(&bp->proxy->cold_pool, bp->disk);
-		bp->disk = NULL;
-		bp->state = BYPASS_OPEN;
-		return 1;
-	}
-	if (!bp->disk)
-		bp->disk = pool_get(&bp->proxy->cold_pool);
-	if (!bp->disk)
-		return bypass_bad(bp, ERR_LIMIT);
-	bypass_read_file(bp, left < IO_CHUNK ? (size_t)left : IO_CHUNK);
+	loop_wake(bp->proxy->loop, bp->owner);
 	return BODY_WAIT;
 }
 
@@ -435,7 +427,7 @@ int bypass_read(struct bypass *bp, uint64_t from, char *dst, size_t cap)
 	for (;;) {
 		switch (bp->state) {
 		case BYPASS_HEAD: unreachable("the head comes before the body");
-		case BYPASS_PREFIX: n = bypass_prefix(bp); break;
+		case BYPASS_PREFIX: n = bypass_prefix(bp, dst, cap); break;
 		case BYPASS_OPEN:
 			if (bp->at == bp->size) {
 				bp->state = BYPASS_END;

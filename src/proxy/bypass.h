@@ -34,11 +34,11 @@ enum bypass_head { BYPASS_WAITS, BYPASS_THERE, BYPASS_REFUSED };
 struct bypass *bypass_new(struct proxy *p, struct task *owner, const struct bypass_opts *o,
 			  bool head) must_check;
 /*
- * Goes on at <from> with a blob of <size> (BLOB_SIZE_UNKNOWN).  <fd>: the file that gave the bytes
- * before, borrowed until it is closed; -1: the body is not the whole blob, and not hashed.
+ * Goes on at <from> with a blob of <size> (BLOB_SIZE_UNKNOWN).  <blob>: whose file gave the bytes
+ * before, borrowed until it is closed; NULL: the body is not the whole blob, and not hashed.
  */
 struct bypass *bypass_resume(struct proxy *p, struct task *owner, const struct bypass_opts *o,
-			     uint64_t from, uint64_t size, int fd) must_check;
+			     uint64_t from, uint64_t size, struct blob *blob) must_check;
 /* After bypass_new().  THERE: *size is known or BLOB_SIZE_UNKNOWN.  REFUSED: *why says it. */
 enum bypass_head bypass_head(struct bypass *bp, struct buf *words, uint64_t *size,
 			     struct blob_failure *why);
@@ -47,5 +47,5 @@ uint64_t bypass_size(const struct bypass *bp);
 void bypass_hash(struct bypass *bp);
 /* > 0: bytes from position <from> on; else as body_read(). */
 int bypass_read(struct bypass *bp, uint64_t from, char *dst, size_t cap) must_check;
-/* Frees it.  False: a read of the disk is in flight; the owner will be woken, call again. */
-bool bypass_close(struct bypass *bp) must_check;
+/* Frees it. */
+void bypass_close(struct bypass *bp);

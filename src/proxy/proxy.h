@@ -109,6 +109,7 @@ struct proxy {
 	struct list tagchecks;
 	unsigned tagchecks_count;
 	unsigned passages_count;
+	unsigned diskreads_count;
 	struct gate *gate;  /* NULL until a mirror with auth = client needs it */
 	struct list tokens; /* most recently used first */
 	unsigned tokens_count;

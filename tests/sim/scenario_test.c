@@ -334,6 +334,10 @@ static void look_at_results(const struct scenario *sc)
 		if ((sim.failed > 0 && (sim.fault != SIM_STUCK || is_wrong_body(sc))) ||
 		    r->leave_after || !r->status)
 			continue;
+		/* Of a cached manifest whose read hangs the head is out; the next one passes by. */
+		if (sim.failed > 0 && got->status == 200 && !got->whole &&
+		    strstr(r->target, "/manifests/"))
+			continue;
 		if (!check_eq(got->status, r->status) || !check(got->whole))
 			printf("# request %u\n", i);
 	}

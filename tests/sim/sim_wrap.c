@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -18,6 +19,7 @@ int __real_openat(int fd, const char *path, int flags, ...);
 int __real_renameat(int from, const char *a, int to, const char *b);
 int __real_unlinkat(int fd, const char *path, int flags);
 int __real_mkdirat(int fd, const char *path, mode_t mode);
+ssize_t __real_preadv2(int fd, const struct iovec *v, int n, off_t at, int flags);
 void *__real_malloc(size_t n);
 void *__real_calloc(size_t n, size_t each);
 void *__real_realloc(void *p, size_t n);
@@ -30,6 +32,7 @@ int __wrap_openat(int fd, const char *path, int flags, ...);
 int __wrap_renameat(int from, const char *a, int to, const char *b);
 int __wrap_unlinkat(int fd, const char *path, int flags);
 int __wrap_mkdirat(int fd, const char *path, mode_t mode);
+ssize_t __wrap_preadv2(int fd, const struct iovec *v, int n, off_t at, int flags);
 void *__wrap_malloc(size_t n);
 void *__wrap_calloc(size_t n, size_t each);
 void *__wrap_realloc(void *p, size_t n);
@@ -86,6 +89,22 @@ int __wrap_unlinkat(int fd, const char *path, int flags)
 int __wrap_mkdirat(int fd, const char *path, mode_t mode)
 {
 	return fault("mkdirat", ENOSPC) ? -1 : __real_mkdirat(fd, path, mode);
+}
+
+/*
+ * Of what is in memory.  That is not all, and what a disk that is stuck has not in memory is asked
+ * for in vain (once, since what is told of it is told before).
+ */
+ssize_t __wrap_preadv2(int fd, const struct iovec *v, int n, off_t at, int flags)
+{
+	bool was_stuck = sim.stuck_ms != 0;
+	bool stuck = sim_disk_is_stuck("preadv2");
+
+	if ((stuck && !was_stuck) || (!stuck && sim_random(8) == 0)) {
+		errno = EAGAIN;
+		return -1;
+	}
+	return __real_preadv2(fd, v, n, at, flags);
 }
 
 void *__wrap_malloc(size_t n)
