@@ -75,13 +75,15 @@ struct pull {
 	uint64_t flow_ms;   /* since when it flows */
 	uint64_t flow_from; /* and from which byte */
 	uint64_t begun_ms;
-	uint64_t unwanted_ms; /* since when nobody reads; 0: somebody does */
+	uint64_t unwanted_ms;  /* since when nobody reads; 0: somebody does */
+	struct timer unwanted; /* to see that while nothing comes, too */
 	char digest[DIGEST_TEXT_MAX];
 };
 
 static void pull_run(struct task *task);
 static void pull_pause_over(struct timer *t);
 static void pull_look_now(struct timer *t);
+static void pull_look_unwanted(struct timer *t);
 
 struct pull *pull_reserve(struct proxy *p)
 {
@@ -95,6 +97,7 @@ struct pull *pull_reserve(struct proxy *p)
 	task_init(&pl->task, pull_run);
 	timer_init(&pl->pause, pull_pause_over);
 	timer_init(&pl->look, pull_look_now);
+	timer_init(&pl->unwanted, pull_look_unwanted);
 	arena_init(&pl->arena, PULL_ARENA);
 	list_push(&p->pulls, &pl->node);
 	p->pulls_count++;
@@ -109,6 +112,7 @@ void pull_drop(struct pull *pl)
 	fetch_close(&pl->fetch);
 	loop_timer_clear(p->loop, &pl->pause);
 	loop_timer_clear(p->loop, &pl->look);
+	loop_timer_clear(p->loop, &pl->unwanted);
 	loop_unwake(p->loop, &pl->task);
 	list_remove(&pl->node);
 	p->pulls_count--;
@@ -173,6 +177,7 @@ void pull_start(struct pull *pl, struct mirror *m, struct slice repo, uint32_t k
 	pl->state = PULL_DISK;
 	if (!fetch_by_digest(&pl->opts, &pl->arena, repo, cache_kind_is_blob(kind), d))
 		pull_fail(pl, -ENOMEM);
+	loop_timer_set(p->loop, &pl->unwanted, proxy_now(p) + PULL_UNWANTED_MS);
 	loop_wake(p->loop, &pl->task);
 }
 
@@ -406,21 +411,36 @@ static bool pull_skip(struct pull *pl)
 	return true;
 }
 
-/* Nobody reads it, nobody came for a while, and too much is missing to finish it all the same. */
+/*
+ * Nobody reads it, nobody came for a while, and too much is missing to finish it all the same, or
+ * nobody knows how much that is.
+ */
 static bool pull_is_unwanted(struct pull *pl)
 {
 	const struct fill *f = &pl->fill;
 	uint64_t percent = pl->proxy->config->cache.finish_after;
 	uint64_t now = proxy_now(pl->proxy);
+	bool known = f->size != BLOB_SIZE_UNKNOWN;
 
-	if (blob_readers(f->blob) > 0 || f->size == BLOB_SIZE_UNKNOWN || f->size <= PULL_SMALL) {
+	if (blob_readers(f->blob) > 0 || percent == 0 || (known && f->size <= PULL_SMALL)) {
 		pl->unwanted_ms = 0;
 		return false;
 	}
 	if (pl->unwanted_ms == 0)
 		pl->unwanted_ms = now;
 	return now - pl->unwanted_ms >= PULL_UNWANTED_MS &&
-	       f->received / 100 < f->size / 100 * percent / 100;
+	       (!known || f->received / 100 < f->size / 100 * percent / 100);
+}
+
+/* The step that waits for bytes looks by itself. */
+static void pull_look_unwanted(struct timer *t)
+{
+	struct pull *pl = container_of(t, struct pull, unwanted);
+
+	if (pl->state == PULL_END)
+		return;
+	loop_timer_set(pl->proxy->loop, t, proxy_now(pl->proxy) + PULL_UNWANTED_MS);
+	loop_wake(pl->proxy->loop, &pl->task);
 }
 
 /* False: somebody came at the last moment. */
@@ -430,7 +450,7 @@ static bool pull_unwanted(struct pull *pl)
 		return false;
 	log_info("fill mirror=%s digest=%s dropped at=%llu of=%llu: nobody wants it any more",
 		 pl->mirror->conf->name, pl->digest, (unsigned long long)pl->fill.received,
-		 (unsigned long long)pl->fill.size);
+		 (unsigned long long)(pl->fill.size == BLOB_SIZE_UNKNOWN ? 0 : pl->fill.size));
 	pull_hang_up(pl);
 	pl->state = PULL_END;
 	return true;

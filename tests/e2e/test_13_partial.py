@@ -1,4 +1,5 @@
 """Fills that are given up or die, and what the next one makes of the beginning that is there."""
+import contextlib
 import os
 import re
 
@@ -162,6 +163,24 @@ def test_nobody_wants_it(start, rig, wire, half):
     assert not s.blob_file(digest).exists()
     wait_for(lambda: part(s, digest, ".journal").exists(), 10, "what came is kept")
     assert whole(s, rig, wire, half) == size_of(half) - from_log(s)
+
+
+@pytest.mark.parametrize("fault", [httpd.stall(3 * MB), httpd.trickle(100_000, 0.05)])
+def test_nobody_wants_what_does_not_come(start, rig, wire, half, fault):
+    """The same of an upstream that stalls, and of a body whose size nobody knows."""
+    image, digest = half
+    s = start({"mirror docker.io": {"idle_timeout": "5m"}})
+    with contextlib.ExitStack() as faults:
+        if fault.body.__qualname__.startswith("trickle"):
+            faults.enter_context(rig.cdn.fault(httpd.chunked(), digest[7:]))
+        faults.enter_context(rig.cdn.fault(fault, digest[7:], times=1))
+        w = wire(s)
+        ask(w, image, digest)
+        w.head()
+        w.close()
+        s.wait_metric("fills_dropped_total", 1, 30)
+    assert not s.blob_file(digest).exists()
+    assert whole(s, rig, wire, half) > 0
 
 
 @pytest.mark.parametrize("change", [{"finish_after": "0%"}, {"finish_after": "1%"}])

@@ -386,7 +386,10 @@ static void fail_each(const struct scenario *sc, enum sim_fault fault)
 {
 	unsigned seed = from_env("SIM_SEED", 0), only = from_env("SIM_FAIL", 0), runs = 0;
 
-	for (unsigned n = only ? only : 1; n < FAIL_MAX && test_bad < BAD_MAX; n++) {
+	/* A disk that is stuck stays so: what comes third is much like what comes first. */
+	unsigned step = fault == SIM_STUCK ? 3 : 1;
+
+	for (unsigned n = only ? only : 1; n < FAIL_MAX && test_bad < BAD_MAX; n += step) {
 		unsigned more = n % 3 == 0 ? 4 : n % 3 == 1 ? 0 : 1;
 
 		more = from_env("SIM_MORE", more);

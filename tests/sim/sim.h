@@ -23,7 +23,7 @@ enum {
 	SIM_END_TURNS_MAX = 3000,       /* to stop in, once it was found wedged */
 	SIM_TURNS_MAX = 100 * 1000,     /* more: it is wedged */
 	SIM_CLOCK_MAX_MS = 3600 * 1000, /* the same, for one that only waits */
-	SIM_STUCK_MS = 300 * 1000,
+	SIM_STUCK_MS = 60 * 1000,
 };
 
 enum sim_fault {
