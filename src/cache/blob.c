@@ -346,8 +346,16 @@ struct blob *blob_supersede(struct blob *b, const struct blob_failure *why)
 
 struct blob *blob_successor(struct blob *b)
 {
+	struct blob *next;
+
 	assert(blob_state(b) == BLOB_FAILED);
-	return b->live->successor ? blob_ref(b->live->successor) : NULL;
+	/* FAILED is seen before the successor is in the index and may be waited for. */
+	index_lock(b);
+	next = b->live->successor;
+	if (next)
+		blob_ref(next);
+	index_unlock(b);
+	return next;
 }
 
 bool blob_fail_unread(struct blob *b, const struct blob_failure *why)
