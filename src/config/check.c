@@ -434,7 +434,7 @@ static void finish_pass(struct draft *d, const struct draft_section *s)
 		.private = p->private ||
 			   (!pool && p->upstream.host && is_address(p->upstream.host)),
 		.connect_timeout_ms = p->connect_timeout_ms,
-		.idle_timeout_ms = p->idle_timeout_ms,
+		.stall_ms = p->idle_timeout_ms,
 	};
 	assert(m->upstreams.v != NULL);
 	m->upstreams.v[0] = p->upstream;

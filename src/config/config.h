@@ -115,7 +115,8 @@ struct conf_upstream {
 	const char *realm; /* the token server known for that host, or NULL */
 };
 
-enum { UPSTREAMS_MAX = 8, ACCOUNTS_MAX = 16, PARALLEL_MAX = 16 }; /* of one mirror */
+/* Of one mirror. */
+enum { UPSTREAMS_MAX = 8, ACCOUNTS_MAX = 16, PARALLEL_MAX = 16, RETRIES_MAX = 100 };
 
 /* In the order in which they are asked. */
 struct conf_upstreams {
@@ -217,9 +218,10 @@ struct conf_mirror {
 	enum conf_auth auth;
 	uint64_t connect_timeout_ms;
 	uint64_t first_byte_timeout_ms;
-	uint64_t idle_timeout_ms; /* a body of which no byte comes */
-	uint64_t parallel;        /* ranges of one blob at once; 1: none */
-	uint64_t parallel_from;   /* bytes of a blob */
+	uint64_t stall_ms;      /* a body of which no byte comes */
+	uint64_t retries;       /* of one that broke, in a row */
+	uint64_t parallel;      /* ranges of one blob at once; 1: none */
+	uint64_t parallel_from; /* bytes of a blob */
 };
 
 enum conf_proxy_protocol { CONF_PROXY_OFF, CONF_PROXY_V2 };

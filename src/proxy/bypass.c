@@ -214,7 +214,8 @@ static int bypass_broke(struct bypass *bp, int err)
 {
 	uint64_t pause_ms;
 
-	if (bp->proxy->killed || !retry_again(&bp->retry, bp->at, &pause_ms))
+	if (bp->proxy->killed ||
+	    !retry_again(&bp->retry, bp->opts.mirror->conf->retries, bp->at, &pause_ms))
 		return bypass_bad(bp, err);
 	fetch_close(&bp->fetch);
 	loop_timer_set(bp->proxy->loop, &bp->pause, proxy_now(bp->proxy) + pause_ms);

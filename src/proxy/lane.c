@@ -108,7 +108,8 @@ static void lane_broke_for(struct lane *ln, int err, uint64_t wait_ms)
 	struct proxy *p = ln->of->proxy;
 	uint64_t pause_ms;
 
-	if (!retry_again(&ln->retry, fill_part_from(&ln->part), &pause_ms)) {
+	if (!retry_again(&ln->retry, ln->of->opts.mirror->conf->retries, fill_part_from(&ln->part),
+			 &pause_ms)) {
 		lane_quit(ln, err_text(err), 0);
 		return;
 	}

@@ -347,7 +347,8 @@ static bool pull_broke(struct pull *pl, int err)
 	struct fill *f = &pl->fill;
 	uint64_t pause_ms;
 
-	if (pl->proxy->killed || !retry_again(&pl->retry, f->received, &pause_ms)) {
+	if (pl->proxy->killed ||
+	    !retry_again(&pl->retry, pl->mirror->conf->retries, f->received, &pause_ms)) {
 		pull_fail(pl, err);
 		return true;
 	}

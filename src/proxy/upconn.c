@@ -129,7 +129,7 @@ uint64_t upconn_idle_ms(const struct upconn *u)
 {
 	const struct conf_pool *c = u->pool->conf;
 
-	return c && c->idle_timeout_ms ? c->idle_timeout_ms : u->mirror->conf->idle_timeout_ms;
+	return c && c->idle_timeout_ms ? c->idle_timeout_ms : u->mirror->conf->stall_ms;
 }
 
 /* Takes over the reference on <g>. */

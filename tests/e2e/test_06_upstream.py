@@ -424,7 +424,7 @@ def test_upstream_connections_are_kept(rig, wire, start):
 def test_stalled_upstream_is_given_up(start, rig, wire, fresh):
     """An upstream that stops in the middle is given up by Sluice and asked for the rest, so that the
     client sees one whole body.  One that never begins to answer: 504."""
-    s = start({"mirror docker.io": {"idle_timeout": "500ms", "first_byte_timeout": "500ms"}})
+    s = start({"mirror docker.io": {"stall": "500ms", "first_byte_timeout": "500ms"}})
     path = f"/v2/docker.io/{fresh.repo}/blobs/"
     with rig.cdn.fault(httpd.stall(1000), times=1):
         a = wire(s).ask("GET", path + fresh.layers[0])

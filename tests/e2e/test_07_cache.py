@@ -147,6 +147,18 @@ def test_upstream_that_cuts_for_ever(rig, sluice, wire, blob):
     assert not sluice.blob_file(digest).exists()
 
 
+@pytest.mark.parametrize("retries", [0, 2])
+def test_retries(start, rig, wire, blob, retries):
+    """So often, and not more, a body that breaks off is asked for again."""
+    image, digest = blob
+    s = start({"mirror docker.io": {"retries": retries}})
+    rig.cdn.log.clear()
+    with rig.cdn.fault(httpd.cut(0), digest[7:]):
+        Reader(lambda: wire(s), blob_path(image, digest)).done()
+        s.wait_metric("fills_failed_total", 1)
+    assert len(rig.cdn.seen(digest[7:])) == 1 + retries
+
+
 def test_wrong_manifest(rig, wire, fresh):
     """A manifest by digest whose bytes are another's, cold: an error, not those bytes."""
     with rig.front.fault(httpd.corrupt(20), "/manifests/sha256"):

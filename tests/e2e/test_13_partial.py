@@ -169,7 +169,7 @@ def test_nobody_wants_it(start, rig, wire, half):
 def test_nobody_wants_what_does_not_come(start, rig, wire, half, fault):
     """The same of an upstream that stalls, and of a body whose size nobody knows."""
     image, digest = half
-    s = start({"mirror docker.io": {"idle_timeout": "5m"}})
+    s = start({"mirror docker.io": {"stall": "5m"}})
     with contextlib.ExitStack() as faults:
         if fault.body.__qualname__.startswith("trickle"):
             faults.enter_context(rig.cdn.fault(httpd.chunked(), digest[7:]))

@@ -445,7 +445,7 @@ def test_the_head_of_a_cold_blob_does_not_wait(ups, mirror, wire):
     a, = ups(1)
     data = images.noise(16, 1 << 20)
     blob = a.put("x/y", data, kind=None)
-    s = mirror([a], idle_timeout="30s")
+    s = mirror([a], stall="30s")
     with a.fault(httpd.stall(0)) as f:
         w = wire(s, name=HOST)
         w.send(f"GET /v2/x/y/blobs/{blob} HTTP/1.1\r\nHost: {HOST}\r\n\r\n")

@@ -22,7 +22,7 @@ from rig.wire import ACCEPT, Wire
 MB = 1 << 20
 SIZE = 3 * MB
 # Short enough for a test, long enough for the rig to answer on a busy machine.
-SHORT = {"connect_timeout": "3s", "first_byte_timeout": "3s", "idle_timeout": "1500ms",
+SHORT = {"connect_timeout": "3s", "first_byte_timeout": "3s", "stall": "1500ms",
          "tag_fresh": "0s"}
 
 

@@ -238,7 +238,7 @@ def test_cold_blobs(start, rig, small_blob):
     source = Source(COLD)
     s = start({"server": {**LONG, "workers": 1},
                "mirror source.test": {"upstream": source.url, "private": "yes",
-                                      "idle_timeout": "5m", "first_byte_timeout": "5m"}})
+                                      "stall": "5m", "first_byte_timeout": "5m"}})
     try:
         check_answers(s, small_blob)
         base = settled(s)

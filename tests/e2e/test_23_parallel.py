@@ -11,7 +11,7 @@ from rig.proc import wait_for
 
 HOST, MB = "mirror.test", 1 << 20
 SIZE = 24 * MB
-CONFIG = {"mirror docker.io": {"parallel_from": "4M", "idle_timeout": "2s"}}
+CONFIG = {"mirror docker.io": {"parallel_from": "4M", "stall": "2s"}}
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ ONE_LANE = {
 def test_one_lane_fails(start, rig, wire):
     """The one that is tried first, or the next, or the first stream: what it does not bring, others
     do.  All of these pulls run at once."""
-    s, results = start({"mirror docker.io": {"parallel_from": "1M", "idle_timeout": "2s"}}), {}
+    s, results = start({"mirror docker.io": {"parallel_from": "1M", "stall": "2s"}}), {}
 
     def pull(what, which, image, fault):
         digest = image.largest
