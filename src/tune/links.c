@@ -120,7 +120,7 @@ static int to_file(const char *root, const struct link *changed, const char *kin
 
 /* This machine. */
 
-static void take_link(void *arg, const struct nlmsghdr *h)
+static void take_link(void *arg, struct nlmsghdr *h)
 {
 	const struct ifinfomsg *i = NLMSG_DATA(h);
 	char name[LINK_NAME_MAX];
@@ -136,7 +136,7 @@ static void take_link(void *arg, const struct nlmsghdr *h)
 		l->index = i->ifi_index;
 }
 
-static void take_qdisc(void *arg, const struct nlmsghdr *h)
+static void take_qdisc(void *arg, struct nlmsghdr *h)
 {
 	const struct tcmsg *t = NLMSG_DATA(h);
 	struct links *all = arg;
@@ -268,11 +268,11 @@ struct route_found {
 	uint32_t initcwnd;
 };
 
-static void take_route(void *arg, const struct nlmsghdr *h)
+static void take_route(void *arg, struct nlmsghdr *h)
 {
 	const struct rtmsg *m = NLMSG_DATA(h);
 	struct route_found *f = arg;
-	const void *first, *metrics, *at;
+	void *first, *metrics, *at;
 	size_t bytes, len, room;
 
 	if (h->nlmsg_type != RTM_NEWROUTE || h->nlmsg_len < NLMSG_LENGTH(sizeof(*m)) ||

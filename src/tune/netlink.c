@@ -54,7 +54,7 @@ void netlink_attr(struct netlink_request *r, uint16_t type, const void *data, si
 }
 
 /* 1: the last message; 0: more; -errno. */
-static int take_one(const struct nlmsghdr *h, netlink_take *take, void *arg)
+static int take_one(struct nlmsghdr *h, netlink_take *take, void *arg)
 {
 	int err = 0;
 
@@ -85,7 +85,7 @@ int netlink_ask(struct netlink *n, struct netlink_request *r, netlink_take *take
 		return -errno;
 	while (parts < NETLINK_PARTS_MAX) {
 		ssize_t len = recv(n->fd, n->answer, sizeof(n->answer), MSG_TRUNC);
-		const struct nlmsghdr *h = (const void *)n->answer;
+		struct nlmsghdr *h = (void *)n->answer;
 
 		if (len < 0 && errno == EINTR)
 			continue;
@@ -104,9 +104,9 @@ int netlink_ask(struct netlink *n, struct netlink_request *r, netlink_take *take
 	return -EOVERFLOW;
 }
 
-const void *netlink_find(const void *first, size_t bytes, uint16_t type, size_t *len)
+void *netlink_find(void *first, size_t bytes, uint16_t type, size_t *len)
 {
-	const struct rtattr *a = first;
+	struct rtattr *a = first;
 
 	for (int left = (int)bytes; RTA_OK(a, left); a = RTA_NEXT(a, left))
 		if ((a->rta_type & NLA_TYPE_MASK) == type) {
@@ -116,23 +116,23 @@ const void *netlink_find(const void *first, size_t bytes, uint16_t type, size_t 
 	return NULL;
 }
 
-const void *netlink_attrs(const struct nlmsghdr *h, size_t fixed, size_t *bytes)
+void *netlink_attrs(struct nlmsghdr *h, size_t fixed, size_t *bytes)
 {
 	size_t from = NLMSG_ALIGN(NLMSG_LENGTH(fixed));
 
 	*bytes = h->nlmsg_len > from ? h->nlmsg_len - from : 0;
-	return (const char *)h + from;
+	return (char *)h + from;
 }
 
-static const void *find(const struct nlmsghdr *h, size_t fixed, uint16_t type, size_t *len)
+static void *find(struct nlmsghdr *h, size_t fixed, uint16_t type, size_t *len)
 {
 	size_t bytes;
-	const void *first = netlink_attrs(h, fixed, &bytes);
+	void *first = netlink_attrs(h, fixed, &bytes);
 
 	return netlink_find(first, bytes, type, len);
 }
 
-void netlink_text(const struct nlmsghdr *h, size_t fixed, uint16_t type, char *out, size_t room)
+void netlink_text(struct nlmsghdr *h, size_t fixed, uint16_t type, char *out, size_t room)
 {
 	size_t len = 0;
 	const char *text = find(h, fixed, type, &len);
@@ -143,7 +143,7 @@ void netlink_text(const struct nlmsghdr *h, size_t fixed, uint16_t type, char *o
 	out[len] = '\0';
 }
 
-uint32_t netlink_number(const struct nlmsghdr *h, size_t fixed, uint16_t type, uint32_t otherwise)
+uint32_t netlink_number(struct nlmsghdr *h, size_t fixed, uint16_t type, uint32_t otherwise)
 {
 	size_t len = 0;
 	const void *at = find(h, fixed, type, &len);

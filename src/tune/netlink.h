@@ -40,15 +40,15 @@ void netlink_attr(struct netlink_request *r, uint16_t type, const void *data, si
  * Sends it and hands over each message of the answer: of a dump all, else until the
  * acknowledgement.  0 or -errno.
  */
-typedef void netlink_take(void *arg, const struct nlmsghdr *h);
+typedef void netlink_take(void *arg, struct nlmsghdr *h);
 int netlink_ask(struct netlink *n, struct netlink_request *r, netlink_take *take,
 		void *arg) must_check;
 
 /* The attribute of that type among <bytes> at <first>, its payload and size; NULL: not there. */
-const void *netlink_find(const void *first, size_t bytes, uint16_t type, size_t *len);
+void *netlink_find(void *first, size_t bytes, uint16_t type, size_t *len);
 /* Those behind the fixed part of <fixed> bytes of a message. */
-const void *netlink_attrs(const struct nlmsghdr *h, size_t fixed, size_t *bytes);
+void *netlink_attrs(struct nlmsghdr *h, size_t fixed, size_t *bytes);
 /* A text attribute, cut to fit; "" if it is not there. */
-void netlink_text(const struct nlmsghdr *h, size_t fixed, uint16_t type, char *out, size_t room);
+void netlink_text(struct nlmsghdr *h, size_t fixed, uint16_t type, char *out, size_t room);
 /* A number of 32 bits, or <otherwise>. */
-uint32_t netlink_number(const struct nlmsghdr *h, size_t fixed, uint16_t type, uint32_t otherwise);
+uint32_t netlink_number(struct nlmsghdr *h, size_t fixed, uint16_t type, uint32_t otherwise);

@@ -84,13 +84,13 @@ static void format(int family, const uint32_t ip[4], uint16_t port, char *out, s
 	snprintf(out, room, family == AF_INET6 ? "[%s]:%u" : "%s:%u", text, ntohs(port));
 }
 
-static void take(void *arg, const struct nlmsghdr *h)
+static void take(void *arg, struct nlmsghdr *h)
 {
 	const struct inet_diag_msg *m = NLMSG_DATA(h);
 	struct sockets *s = arg;
 	char from[64], to[64];
 	struct tcpinfo t = { 0 };
-	const void *first, *info;
+	void *first, *info;
 	size_t bytes, len;
 
 	if (h->nlmsg_type != SOCK_DIAG_BY_FAMILY || h->nlmsg_len < NLMSG_LENGTH(sizeof(*m)) ||
