@@ -12,6 +12,7 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "cache/cache_private.h"
+#include "cache/hot.h"
 #include "cache/partial.h"
 
 enum { GET_TRIES = 4 };
@@ -156,18 +157,21 @@ static uint16_t cache_tick(void)
 }
 
 /*
- * Is an open file as it was when it was opened?  As cache_open_blob().  Asked eight times a second
- * at most: the system call is a tenth of a small request.
+ * Is an open file as it was when it was opened?  As cache_open_blob().  Of a small body, which is
+ * in memory (hot.h), only eight times a second: the system call is a tenth of such a request.
  */
 static int cache_check_blob(struct blob *b, int fd)
 {
-	uint16_t tick = cache_tick();
+	uint16_t tick;
 	struct stat st;
 
 	if (__atomic_load_n(&b->damaged, __ATOMIC_RELAXED))
 		return -EIO;
-	if (__atomic_exchange_n(&b->checked, tick, __ATOMIC_RELAXED) == tick)
-		return 0;
+	if (b->size <= HOT_BODY_MAX) {
+		tick = cache_tick();
+		if (__atomic_exchange_n(&b->checked, tick, __ATOMIC_RELAXED) == tick)
+			return 0;
+	}
 	if (fstat(fd, &st) == 0 && !store_is_good(&st)) {
 		blob_put_away(b);
 		return -ENOENT;
