@@ -91,7 +91,12 @@ static void take_end(void *stream)
 	s->ended = true;
 }
 
-static const struct h2_ops ops = { take_request, take_refusal, give_body, take_end };
+static const struct h2_ops ops = {
+	.request = take_request,
+	.refuse = take_refusal,
+	.body = give_body,
+	.ended = take_end,
+};
 
 /* Frames, of lengths that everybody takes and of types that we have a use for. */
 static void check_frames(struct run *r, const char *at, size_t len)
