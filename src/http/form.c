@@ -3,14 +3,7 @@
 
 #include <string.h>
 
-static int hex_value(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
+#include "http/uri.h"
 
 /* In place; its new length goes to *len. */
 static bool form_decode(char *text, size_t *len)
@@ -23,12 +16,11 @@ static bool form_decode(char *text, size_t *len)
 		if (c == '+')
 			c = ' ';
 		if (c == '%') {
-			int high = i + 2 < *len ? hex_value(text[i + 1]) : -1;
-			int low = i + 2 < *len ? hex_value(text[i + 2]) : -1;
+			int byte = percent_byte(slice_range(text + i, text + *len));
 
-			if (high < 0 || low < 0)
+			if (byte < 0)
 				return false;
-			c = (char)(high << 4 | low);
+			c = (char)byte;
 			i += 2;
 		}
 		if ((unsigned char)c < ' ' || c == 0x7f)
@@ -75,12 +67,6 @@ bool form_parse(char *text, size_t len, struct form_field *fields, unsigned coun
 	return true;
 }
 
-static bool is_plain(char c)
-{
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-	       c == '-' || c == '.' || c == '_' || c == '~';
-}
-
 bool form_add(struct buf *to, const char *name, struct slice value)
 {
 	if (!buf_append(to, buf_len(to) ? SLICE("&") : SLICE("")) ||
@@ -91,8 +77,8 @@ bool form_add(struct buf *to, const char *name, struct slice value)
 		unsigned char c = (unsigned char)value.ptr[i];
 		char text[3] = { '%', digits[c >> 4], digits[c & 15] };
 
-		if (!buf_append(to, is_plain((char)c) ? (struct slice){ value.ptr + i, 1 }
-						      : (struct slice){ text, 3 }))
+		if (!buf_append(to, uri_is_unreserved((char)c) ? (struct slice){ value.ptr + i, 1 }
+							       : (struct slice){ text, 3 }))
 			return false;
 	}
 	return true;

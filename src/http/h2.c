@@ -83,7 +83,6 @@ struct h2 {
 	char *out;
 	size_t out_len;
 	size_t out_room;
-	bool data_made;
 	struct slice rest; /* nghttp2's, until it is asked again */
 };
 
@@ -115,22 +114,6 @@ static void mem_free(void *p, void *user)
 		block_free((struct block *)p - 1);
 }
 
-static void *mem_calloc(size_t count, size_t n, void *user)
-{
-	struct h2 *h = user;
-	size_t bytes = count * n;
-	struct block *b = n && count > SIZE_MAX / 2 / n ? NULL : malloc(sizeof(*b) + bytes);
-
-	if (!b) {
-		h->starved = true;
-		return NULL;
-	}
-	list_init(&b->node);
-	list_push(&h->blocks, &b->node);
-	b->bytes = bytes;
-	return memset(b + 1, 0, bytes);
-}
-
 static void *mem_malloc(size_t n, void *user)
 {
 	struct h2 *h = user;
@@ -144,6 +127,14 @@ static void *mem_malloc(size_t n, void *user)
 	list_push(&h->blocks, &b->node);
 	b->bytes = n;
 	return b + 1;
+}
+
+static void *mem_calloc(size_t count, size_t n, void *user)
+{
+	size_t bytes = n && count > SIZE_MAX / n ? SIZE_MAX : count * n; /* too many to be had */
+	void *p = mem_malloc(bytes, user);
+
+	return p ? memset(p, 0, bytes) : NULL;
 }
 
 static void *mem_realloc(void *p, size_t n, void *user)
@@ -284,11 +275,6 @@ static int head_field(struct h2 *h, struct slice name, struct slice value)
 {
 	bool pseudo = name.len > 0 && name.ptr[0] == ':';
 
-	h->unpacked += name.len + value.len + 4;
-	if (h->unpacked > HEAD_UNPACKED_MAX) {
-		calm(h, "a head unpacks to too much");
-		return 0;
-	}
 	if (h->head_long || h->unpacked + HEAD_AROUND > HTTP_HEAD_MAX) {
 		h->head_long = true;
 		return 0;
@@ -417,12 +403,13 @@ static int on_header(nghttp2_session *s, const nghttp2_frame *frame, const uint8
 	(void)s, (void)frame, (void)flags;
 	if (h->calmed)
 		return 0;
-	if (h->head_state == HEAD_TRAILERS) { /* of a body that nobody reads */
-		h->unpacked += name_len + value_len + 4;
-		if (h->unpacked > HEAD_UNPACKED_MAX)
-			calm(h, "a head unpacks to too much");
+	h->unpacked += name_len + value_len + 4;
+	if (h->unpacked > HEAD_UNPACKED_MAX) {
+		calm(h, "a head unpacks to too much");
 		return 0;
 	}
+	if (h->head_state == HEAD_TRAILERS) /* of a body that nobody reads */
+		return 0;
 	return head_field(h, (struct slice){ (const char *)name, name_len },
 			  (struct slice){ (const char *)value, value_len });
 }
@@ -476,8 +463,8 @@ static int on_invalid_frame(nghttp2_session *s, const nghttp2_frame *frame, int 
 
 /*
  * Of a body that somebody wants only a form's length is: its stream gets no more window, the
- * connection does.  Behind the answer
- * it is stopped (RFC 9113 8.1), if it does not end by itself at once: curl 7 takes a stop ill.
+ * connection does.  Behind the answer it is stopped (RFC 9113 8.1), if it does not end by itself at
+ * once: curl 7 takes a stop ill.
  */
 static int on_data(nghttp2_session *s, uint8_t flags, int32_t id, const uint8_t *data, size_t len,
 		   void *user)
@@ -566,7 +553,6 @@ static int data_send(nghttp2_session *s, nghttp2_frame *frame, const uint8_t *he
 	assert(h->out_room - h->out_len >= FRAME_HEAD + len);
 	memcpy(h->out + h->out_len, head, FRAME_HEAD);
 	h->out_len += FRAME_HEAD + len;
-	h->data_made = true;
 	h->datas++;
 	return NGHTTP2_ERR_PAUSE; /* sent; h2_make() looks for room first */
 }
@@ -780,18 +766,19 @@ int h2_make(struct h2 *h, char *out, size_t room)
 	h->out_room = room;
 	for (;;) {
 		const uint8_t *mem;
+		size_t before;
 		ssize_t n;
 
 		take_rest(h);
 		if (room - h->out_len < H2_ROOM_MIN)
 			break;
-		h->data_made = false;
+		before = h->out_len;
 		n = h->starved ? -1 : nghttp2_session_mem_send(h->session, &mem);
 		if (h->starved)
 			return -ENOMEM;
 		if (n < 0)
 			return -EPROTO;
-		if (n == 0 && !h->data_made)
+		if (n == 0 && h->out_len == before)
 			break;
 		h->rest = (struct slice){ (const char *)mem, (size_t)n };
 	}

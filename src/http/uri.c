@@ -299,6 +299,14 @@ char *query_without(struct arena *a, struct slice query, const char *key)
 	return p;
 }
 
+int percent_byte(struct slice s)
+{
+	int high = s.len > 2 && s.ptr[0] == '%' ? hex_value(s.ptr[1]) : -1;
+	int low = high >= 0 ? hex_value(s.ptr[2]) : -1;
+
+	return low < 0 ? -1 : high << 4 | low;
+}
+
 char *percent_decode(struct arena *a, struct slice s)
 {
 	char *p = arena_alloc(a, s.len + 1);
@@ -308,12 +316,11 @@ char *percent_decode(struct arena *a, struct slice s)
 		char c = s.ptr[i];
 
 		if (c == '%') {
-			int high = s.len - i > 2 ? hex_value(s.ptr[i + 1]) : -1;
-			int low = high >= 0 ? hex_value(s.ptr[i + 2]) : -1;
+			int byte = percent_byte(slice_skip(s, i));
 
-			if (low < 0)
+			if (byte < 0)
 				return NULL;
-			c = (char)(high << 4 | low);
+			c = (char)byte;
 			i += 2;
 		}
 		if (c == '\0')
@@ -323,7 +330,7 @@ char *percent_decode(struct arena *a, struct slice s)
 	return p;
 }
 
-static bool is_unreserved(char c)
+bool uri_is_unreserved(char c)
 {
 	return is_alpha(c) || is_digit(c) || c == '-' || c == '.' || c == '_' || c == '~';
 }
@@ -337,7 +344,7 @@ char *percent_encode(struct arena *a, struct slice s, const char *keep)
 	for (size_t i = 0; p && i < s.len; i++) {
 		unsigned char c = (unsigned char)s.ptr[i];
 
-		if (is_unreserved((char)c) || (c != '\0' && strchr(keep, c))) {
+		if (uri_is_unreserved((char)c) || (c != '\0' && strchr(keep, c))) {
 			p[n++] = (char)c;
 		} else {
 			p[n++] = '%';

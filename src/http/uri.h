@@ -43,6 +43,10 @@ char *uri_authority(struct arena *a, const struct uri *u) must_check;
 bool query_get(struct slice query, const char *key, struct slice *raw);
 /* The query without that key, "" if nothing is left; NULL: no memory. */
 char *query_without(struct arena *a, struct slice query, const char *key) must_check;
+/* RFC 3986 2.3. */
+bool uri_is_unreserved(char c);
+/* The byte that a "%XX" at the head of <s> stands for; -1: none is there. */
+int percent_byte(struct slice s);
 /* Decoded; NULL on bad escapes, NUL bytes or no memory. */
 char *percent_decode(struct arena *a, struct slice s) must_check;
 /* Everything but unreserved characters and those in <keep> escaped. */
