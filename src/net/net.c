@@ -6,7 +6,7 @@
 
 #include "net/aead.h"
 
-/* Buffers kept when nobody needs them: 64 small ones are 1.3 MB, 16 big ones 2 MB. */
+/* Buffers kept when nobody needs them: 64 small ones are 1.3 MB, 32 big ones 4 MB. */
 enum { SMALL_KEPT = 64, BIG_KEPT = 32 };
 
 int net_init(struct net *n, struct loop *l, struct stats *st, unsigned conns_max)
