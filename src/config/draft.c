@@ -171,12 +171,9 @@ static struct draft_section *open_named(struct draft *d, unsigned line, enum sec
 	}
 	name = section_name(d, section, text);
 	if (!name) {
-		draft_error(d, line, "[%s %.*s]: must have a name, such as %s",
+		draft_error(d, line, "[%s %.*s]: must have a name, such as [%s %s]",
 			    schema_sections[section].name, SLICE_FMT(shown(&q, text)),
-			    section == SECTION_MIRROR        ? "[mirror docker.io]"
-			    : section == SECTION_POOL        ? "[pool registry-1.docker.io]"
-			    : section == SECTION_PASSTHROUGH ? "[passthrough git]"
-							     : "[certificate main]");
+			    schema_sections[section].name, schema_sections[section].named);
 		return NULL;
 	}
 	s = find_named(d, section, name);

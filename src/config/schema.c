@@ -4,13 +4,13 @@
 #include "config/files.h"
 
 const struct schema_section schema_sections[SECTION_COUNT] = {
-	[SECTION_SERVER] = { "server", false, sizeof(struct conf_server) },
-	[SECTION_CERTIFICATE] = { "certificate", true, sizeof(struct conf_cert) },
-	[SECTION_CACHE] = { "cache", false, sizeof(struct conf_cache) },
-	[SECTION_RESOLVER] = { "resolver", false, sizeof(struct conf_resolver) },
-	[SECTION_POOL] = { "pool", true, sizeof(struct conf_pool) },
-	[SECTION_MIRROR] = { "mirror", true, sizeof(struct conf_mirror) },
-	[SECTION_PASSTHROUGH] = { "passthrough", true, sizeof(struct conf_passthrough) },
+	[SECTION_SERVER] = { "server", NULL, sizeof(struct conf_server) },
+	[SECTION_CERTIFICATE] = { "certificate", "main", sizeof(struct conf_cert) },
+	[SECTION_CACHE] = { "cache", NULL, sizeof(struct conf_cache) },
+	[SECTION_RESOLVER] = { "resolver", NULL, sizeof(struct conf_resolver) },
+	[SECTION_POOL] = { "pool", "registry-1.docker.io", sizeof(struct conf_pool) },
+	[SECTION_MIRROR] = { "mirror", "docker.io", sizeof(struct conf_mirror) },
+	[SECTION_PASSTHROUGH] = { "passthrough", "git", sizeof(struct conf_passthrough) },
 };
 
 enum {

@@ -21,8 +21,8 @@ enum section {
 
 struct schema_section {
 	const char *name;
-	bool named;   /* "[mirror docker.io]": several, each with a name of its own */
-	size_t bytes; /* of its struct in config.h */
+	const char *named; /* "docker.io", say: several, each with a name of its own; or NULL */
+	size_t bytes;      /* of its struct in config.h */
 };
 extern const struct schema_section schema_sections[SECTION_COUNT];
 
