@@ -269,7 +269,7 @@ static bool matches(struct slice pattern, struct slice name)
 
 	assert(pattern.len < countof(places[0]));
 	for (size_t n = 0;; n++) {
-		memset(next, 0, sizeof(places[0]));
+		memset(next, 0, pattern.len + 1);
 		for (size_t at = 0; at < pattern.len;) {
 			struct item item = item_at(pattern, at);
 
