@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* What no single value can tell: defaults, what is missing, what contradicts, what is not there. */
-#include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -366,6 +365,19 @@ static const struct conf_pool *find_pool(const struct config *c, const char *nam
 	return NULL;
 }
 
+/* The pool that a mirror or a passthrough names; NULL and an error: there is none. */
+static const struct conf_pool *wanted_pool(struct draft *d, const struct draft_section *s,
+					   const char *name)
+{
+	const struct conf_pool *p = find_pool(d->c, name);
+
+	if (!p)
+		draft_error(d, draft_line(s, "pool"),
+			    "%s pool = %s: there is no such section; add [pool %s]",
+			    draft_title(s).text, name, name);
+	return p;
+}
+
 /* Each mirror's pool: the one that it names, or the one of its upstream's name. */
 static void find_pools(struct draft *d)
 {
@@ -375,21 +387,10 @@ static void find_pools(struct draft *d)
 		if (s->section != SECTION_MIRROR)
 			continue;
 		if (m->pool_name)
-			m->pool = find_pool(d->c, m->pool_name);
+			m->pool = wanted_pool(d, s, m->pool_name);
 		for (unsigned i = 0; !m->pool_name && !m->pool && i < m->upstreams.count; i++)
 			m->pool = find_pool(d->c, m->upstreams.v[i].host);
-		if (m->pool_name && !m->pool)
-			draft_error(d, draft_line(s, "pool"),
-				    "%s pool = %s: there is no such section; add [pool %s]",
-				    draft_title(s).text, m->pool_name, m->pool_name);
 	}
-}
-
-static bool is_address(const char *host)
-{
-	struct in6_addr any;
-
-	return inet_pton(AF_INET, host, &any) == 1 || inet_pton(AF_INET6, host, &any) == 1;
 }
 
 /* Whom a passthrough connects to, in the terms of those who dial. */
@@ -397,15 +398,13 @@ static void finish_pass(struct draft *d, const struct draft_section *s)
 {
 	struct conf_passthrough *p = s->data;
 	struct conf_mirror *m = &p->as_mirror;
-	const struct conf_pool *pool = p->pool_name ? find_pool(d->c, p->pool_name) : NULL;
+	const struct conf_pool *pool = NULL;
 
-	if (!p->pool_name && p->upstream.host)
+	if (p->pool_name)
+		pool = wanted_pool(d, s, p->pool_name);
+	else if (p->upstream.host)
 		pool = find_pool(d->c, p->upstream.host);
 	p->name = s->name;
-	if (p->pool_name && !pool)
-		draft_error(d, draft_line(s, "pool"),
-			    "%s pool = %s: there is no such section; add [pool %s]",
-			    draft_title(s).text, p->pool_name, p->pool_name);
 	if (!p->upstream.text && pool && pool->servers.count) {
 		const struct conf_pool_server *first = &pool->servers.v[0];
 		bool v6 = strchr(first->host, ':') != NULL;
@@ -427,12 +426,10 @@ static void finish_pass(struct draft *d, const struct draft_section *s)
 		.name = p->name,
 		.upstreams = { arena_alloc(&d->c->arena, sizeof(struct conf_upstream)), 1 },
 		.pool_name = p->pool_name,
-		.pool = pool               ? pool
-			: p->upstream.host ? find_pool(d->c, p->upstream.host)
-					   : NULL,
+		.pool = pool,
 		/* An address that stands here is meant. */
 		.private = p->private ||
-			   (!pool && p->upstream.host && is_address(p->upstream.host)),
+			   (!pool && p->upstream.host && value_is_ip(slice_of(p->upstream.host))),
 		.connect_timeout_ms = p->connect_timeout_ms,
 		.stall_ms = p->idle_timeout_ms,
 	};

@@ -100,13 +100,19 @@ static bool parse_addr(struct slice text, struct conf_addr *out)
 	return true;
 }
 
+bool value_is_ip(struct slice text)
+{
+	struct conf_addr addr;
+
+	return parse_ip(text, false, &addr) || parse_ip(text, true, &addr);
+}
+
 /* "1.1.1.1", "::1", and both with a port. */
 static bool is_server(struct slice text)
 {
 	struct conf_addr addr;
 
-	return parse_addr(text, &addr) || parse_ip(text, false, &addr) ||
-	       parse_ip(text, true, &addr);
+	return parse_addr(text, &addr) || value_is_ip(text);
 }
 
 /* RFC 1123 2.1, and '_', which some private names have. */
@@ -369,9 +375,8 @@ static const char *value_sni(struct slice text, struct arena *a)
 	bool star = slice_starts(text, SLICE("*."));
 	struct slice name = slice_skip(text, star ? 2 : 0);
 	const char *host = slice_starts(name, SLICE("[")) ? NULL : value_host(name, a);
-	struct conf_addr addr;
 
-	if (!host || parse_ip(slice_of(host), false, &addr))
+	if (!host || value_is_ip(slice_of(host)))
 		return NULL;
 	return star ? need(arena_printf(a, "*.%s", host)) : host;
 }

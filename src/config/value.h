@@ -29,6 +29,8 @@ static inline bool value_may_repeat(enum value_type type)
 bool value_store(const struct schema_key *k, struct slice text, void *section, struct arena *a,
 		 char why[VALUE_WHY_MAX]) must_check;
 
+/* "192.0.2.1", "2001:db8::1". */
+bool value_is_ip(struct slice text);
 /* A host name or address in lower case, without final dot and brackets; or NULL. */
 const char *value_host(struct slice text, struct arena *a);
 /* The same with an optional port behind it: what registries are called. */
