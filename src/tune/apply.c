@@ -238,15 +238,6 @@ static int write_files(const struct tune_options *o, const struct changes *recor
 	return status;
 }
 
-static unsigned count(const struct findings *f, enum verdict v)
-{
-	unsigned n = 0;
-
-	for (unsigned i = 0; i < f->count; i++)
-		n += f->v[i].verdict == v;
-	return n;
-}
-
 int apply_run(const struct tune_options *o)
 {
 	static struct host h;
@@ -267,23 +258,13 @@ int apply_run(const struct tune_options *o)
 	files = write_files(o, &record, o->persist);
 	if (todo.count == 0)
 		printf("nothing to change\n");
-	impossible = count(&found, VERDICT_IMPOSSIBLE);
+	impossible = findings_count(&found, VERDICT_IMPOSSIBLE);
 	if (impossible)
 		printf("%u impossible here: \"sluice-tune check\" says why\n", impossible);
 	return status == EXIT_DONE ? files : status;
 }
 
 /* ---- undo ---- */
-
-static bool is_in(struct slice word, const char *list)
-{
-	struct slice rest = slice_of(list);
-
-	while (rest.len)
-		if (slice_eq(slice_cut(&rest, ' '), word))
-			return true;
-	return false;
-}
 
 /* A list comes in the order in which the kernel has loaded modules. */
 static bool is_same(const struct change *c, const char *a, const char *b)
@@ -294,7 +275,7 @@ static bool is_same(const struct change *c, const char *a, const char *b)
 	if (!s || s->rule != RULE_HAS || strlen(a) != strlen(b))
 		return strcmp(a, b) == 0;
 	while (rest.len)
-		if (!is_in(slice_cut(&rest, ' '), b))
+		if (!words_have(b, slice_cut(&rest, ' ')))
 			return false;
 	return true;
 }

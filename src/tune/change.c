@@ -3,8 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +10,8 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#include "tune/tcpinfo.h"
 
 const char changes_path[] = "/var/lib/sluice/tune.undo";
 
@@ -109,10 +109,7 @@ static int module_load(const char *root, const struct change *c)
 	if (fd < 0)
 		return -errno;
 	assert(strncmp(c->name, "tcp_", 4) == 0);
-	err = setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, c->name + 4,
-			 (socklen_t)strlen(c->name + 4)) < 0
-		      ? -errno
-		      : 0;
+	err = tcpinfo_set_cc(fd, c->name + 4);
 	close(fd);
 	return err;
 }

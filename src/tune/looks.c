@@ -99,14 +99,12 @@ static bool list_has(const struct host *h, const char *list, const char *name)
 
 static bool is_available(const struct host *h, const char *name)
 {
-	char list[HOST_VALUE_MAX], padded[HOST_VALUE_MAX + 2], word[64];
+	char list[HOST_VALUE_MAX];
 
-	if (strncmp(name, "tcp_", 4) != 0 ||
-	    hostfs_read(h->root, "/proc/sys/net/ipv4/tcp_available_congestion_control", list) < 0)
-		return false;
-	snprintf(padded, sizeof(padded), " %s ", list);
-	snprintf(word, sizeof(word), " %s ", name + 4);
-	return strstr(padded, word);
+	return strncmp(name, "tcp_", 4) == 0 &&
+	       hostfs_read(h->root, "/proc/sys/net/ipv4/tcp_available_congestion_control", list) ==
+		       0 &&
+	       words_have(list, slice_of(name + 4));
 }
 
 enum module_state module_state(const struct host *h, const char *name)

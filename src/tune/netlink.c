@@ -124,32 +124,14 @@ void *netlink_attrs(struct nlmsghdr *h, size_t fixed, size_t *bytes)
 	return (char *)h + from;
 }
 
-static void *find(struct nlmsghdr *h, size_t fixed, uint16_t type, size_t *len)
-{
-	size_t bytes;
-	void *first = netlink_attrs(h, fixed, &bytes);
-
-	return netlink_find(first, bytes, type, len);
-}
-
 void netlink_text(struct nlmsghdr *h, size_t fixed, uint16_t type, char *out, size_t room)
 {
-	size_t len = 0;
-	const char *text = find(h, fixed, type, &len);
+	size_t bytes, len = 0;
+	void *first = netlink_attrs(h, fixed, &bytes);
+	const char *text = netlink_find(first, bytes, type, &len);
 
 	len = text ? strnlen(text, len < room - 1 ? len : room - 1) : 0;
 	if (len)
 		memcpy(out, text, len);
 	out[len] = '\0';
-}
-
-uint32_t netlink_number(struct nlmsghdr *h, size_t fixed, uint16_t type, uint32_t otherwise)
-{
-	size_t len = 0;
-	const void *at = find(h, fixed, type, &len);
-	uint32_t n = otherwise;
-
-	if (at && len >= sizeof(n))
-		memcpy(&n, at, sizeof(n));
-	return n;
 }

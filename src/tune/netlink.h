@@ -50,5 +50,3 @@ void *netlink_find(void *first, size_t bytes, uint16_t type, size_t *len);
 void *netlink_attrs(struct nlmsghdr *h, size_t fixed, size_t *bytes);
 /* A text attribute, cut to fit; "" if it is not there. */
 void netlink_text(struct nlmsghdr *h, size_t fixed, uint16_t type, char *out, size_t room);
-/* A number of 32 bits, or <otherwise>. */
-uint32_t netlink_number(struct nlmsghdr *h, size_t fixed, uint16_t type, uint32_t otherwise);

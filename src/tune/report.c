@@ -4,20 +4,11 @@
 #include <inttypes.h>
 #include <string.h>
 
-static unsigned count(const struct findings *f, enum verdict v)
-{
-	unsigned n = 0;
-
-	for (unsigned i = 0; i < f->count; i++)
-		n += f->v[i].verdict == v;
-	return n;
-}
-
 int report_status(const struct findings *f)
 {
-	if (count(f, VERDICT_IMPOSSIBLE))
+	if (findings_count(f, VERDICT_IMPOSSIBLE))
 		return 2;
-	return count(f, VERDICT_APPLY) > 0;
+	return findings_count(f, VERDICT_APPLY) > 0;
 }
 
 static int widest(const struct findings *f, const char *(*text)(const struct finding *f), int most)
@@ -68,9 +59,9 @@ void report_text(FILE *to, const struct host *h, const struct findings *f)
 	bdp_format(&h->bdp, sum, sizeof(sum));
 	fprintf(to, "\nBuffers: %s.\n", sum);
 	fprintf(to, "%u ok, %u to apply%s, %u to consider, %u impossible here\n",
-		count(f, VERDICT_OK), count(f, VERDICT_APPLY),
-		count(f, VERDICT_APPLY) ? " (sluice-tune apply)" : "", count(f, VERDICT_ADVICE),
-		count(f, VERDICT_IMPOSSIBLE));
+		findings_count(f, VERDICT_OK), findings_count(f, VERDICT_APPLY),
+		findings_count(f, VERDICT_APPLY) ? " (sluice-tune apply)" : "",
+		findings_count(f, VERDICT_ADVICE), findings_count(f, VERDICT_IMPOSSIBLE));
 }
 
 void report_json_text(FILE *to, const char *text)

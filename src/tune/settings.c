@@ -135,17 +135,12 @@ void setting_path(const struct setting *s, char out[HOST_PATH_MAX])
 			*p = '/';
 }
 
-static bool number_of(struct slice text, uint64_t *n)
-{
-	return units_parse_uint(text, n);
-}
-
-static bool has_word(const char *list, const char *word)
+bool words_have(const char *list, struct slice word)
 {
 	struct slice rest = slice_of(list);
 
 	while (rest.len)
-		if (slice_eq(slice_cut(&rest, ' '), slice_of(word)))
+		if (slice_eq(slice_cut(&rest, ' '), word))
 			return true;
 	return false;
 }
@@ -157,7 +152,8 @@ static bool triple_is_good(uint64_t least, const char *first_two, const char *no
 	struct slice min = slice_cut(&rest, ' '), mid = slice_cut(&rest, ' ');
 	uint64_t a, b, max;
 
-	if (!number_of(min, &a) || !number_of(mid, &b) || !number_of(rest, &max)) {
+	if (!units_parse_uint(min, &a) || !units_parse_uint(mid, &b) ||
+	    !units_parse_uint(rest, &max)) {
 		snprintf(wanted, HOST_VALUE_MAX, "%s %" PRIu64, first_two, least);
 		return false;
 	}
@@ -170,7 +166,8 @@ static bool ports_are_good(uint64_t least, const char *now)
 	struct slice rest = slice_of(now), first = slice_cut(&rest, ' ');
 	uint64_t a, b;
 
-	return number_of(first, &a) && number_of(rest, &b) && b >= a && b - a + 1 >= least;
+	return units_parse_uint(first, &a) && units_parse_uint(rest, &b) && b >= a &&
+	       b - a + 1 >= least;
 }
 
 bool setting_is_good(const struct setting *s, uint64_t buffer_bytes, const char *now,
@@ -179,7 +176,7 @@ bool setting_is_good(const struct setting *s, uint64_t buffer_bytes, const char 
 	const bool sized = s->rule == RULE_TRIPLE || s->rule == RULE_LEAST;
 	const uint64_t number = sized && s->number == 0 ? buffer_bytes : s->number;
 	uint64_t n;
-	bool known = number_of(slice_of(now), &n);
+	bool known = units_parse_uint(slice_of(now), &n);
 
 	snprintf(wanted, HOST_VALUE_MAX, "%" PRIu64, number);
 	switch (s->rule) {
@@ -193,7 +190,7 @@ bool setting_is_good(const struct setting *s, uint64_t buffer_bytes, const char 
 		return strcmp(now, s->word) == 0;
 	case RULE_HAS:
 		snprintf(wanted, HOST_VALUE_MAX, "%s%s%s", now, now[0] ? " " : "", s->word);
-		return has_word(now, s->word);
+		return words_have(now, slice_of(s->word));
 	case RULE_PORTS:
 		snprintf(wanted, HOST_VALUE_MAX, "%s", s->word);
 		return ports_are_good(number, now);
@@ -271,6 +268,15 @@ void finding_say(struct finding *f, enum verdict v, const char *fmt, ...)
 	va_end(ap);
 }
 
+unsigned findings_count(const struct findings *f, enum verdict v)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < f->count; i++)
+		n += f->v[i].verdict == v;
+	return n;
+}
+
 void host_check(const struct host *h, struct findings *out)
 {
 	out->count = 0;
@@ -278,15 +284,15 @@ void host_check(const struct host *h, struct findings *out)
 		(settings[i].look ? settings[i].look : look_sysctl)(h, &settings[i], out);
 }
 
-/* "MemTotal:  1014840 kB" */
-static bool find_memory(struct host *h)
+/* "MemTotal:  1014840 kB"; 0: it does not stand there. */
+static uint64_t find_memory(const char *root)
 {
-	char *text = hostfs_slurp(h->root, "/proc/meminfo");
+	char *text = hostfs_slurp(root, "/proc/meminfo");
 	const char *at = text ? strstr(text, "MemTotal:") : NULL;
+	uint64_t bytes = at ? strtoull(at + strlen("MemTotal:"), NULL, 10) * KIB : 0;
 
-	h->memory_bytes = at ? strtoull(at + strlen("MemTotal:"), NULL, 10) * KIB : 0;
 	free(text);
-	return h->memory_bytes > 0;
+	return bytes;
 }
 
 static void find_container(struct host *h)
@@ -320,14 +326,16 @@ static unsigned count_cores(const char *root)
 
 bool host_find(struct host *h, const char *root, uint64_t rtt_ms, uint64_t bandwidth)
 {
+	uint64_t memory_bytes = find_memory(root);
+
 	*h = (struct host){ .root = root };
-	if (!find_memory(h))
+	if (memory_bytes == 0)
 		return false;
 	if (hostfs_read(root, "/proc/sys/kernel/osrelease", h->release) < 0)
 		h->release[0] = '\0';
 	find_container(h);
 	h->cores = count_cores(root);
-	h->bdp = bdp_of(rtt_ms, bandwidth, h->memory_bytes);
+	h->bdp = bdp_of(rtt_ms, bandwidth, memory_bytes);
 	h->links_err = links_find(root, &h->links);
 	return true;
 }

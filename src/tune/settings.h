@@ -69,7 +69,6 @@ struct findings {
 struct host {
 	const char *root;
 	struct bdp bdp;
-	uint64_t memory_bytes;
 	unsigned cores;
 	char release[HOST_VALUE_MAX]; /* of the kernel */
 	char container[32];           /* "docker", "lxc", ...; "" is none */
@@ -100,6 +99,10 @@ const struct setting *setting_find(const char *name);
 void setting_path(const struct setting *s, char out[HOST_PATH_MAX]);
 /* The profile as a file for /etc/sysctl.d; how long it is. */
 unsigned profile_format(const struct profile *p, char *out, unsigned room);
+
+/* Is it one of the words of a list, as the kernel writes one? */
+bool words_have(const char *list, struct slice word);
+unsigned findings_count(const struct findings *f, enum verdict v);
 
 /* For looks.c. */
 struct finding *findings_add(struct findings *f, const struct setting *s, const char *what);
