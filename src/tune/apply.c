@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -16,19 +15,6 @@
 
 static const char lock_path[] = "/run/sluice-tune.lock";
 
-static cold printf_like(1, 2) int fail(const char *fmt, ...)
-{
-	va_list ap;
-
-	fflush(stdout);
-	fputs("sluice-tune: ", stderr);
-	va_start(ap, fmt);
-	vfprintf(stderr, fmt, ap);
-	va_end(ap);
-	fputc('\n', stderr);
-	return EXIT_FAILED;
-}
-
 /* EXIT_DONE: this host may be changed by us, and by no other sluice-tune meanwhile. */
 static int begin(const struct tune_options *o, const char *what)
 {
@@ -37,15 +23,16 @@ static int begin(const struct tune_options *o, const char *what)
 	if (o->root[0] || o->dry_run)
 		return EXIT_DONE;
 	if (geteuid() != 0)
-		return fail("%s changes the host, which takes root: \"sudo sluice-tune %s\".  "
-			    "Nothing was changed; --dry-run shows what would be",
-			    what, what);
+		return report_fail(
+			"%s changes the host, which takes root: \"sudo sluice-tune %s\".  "
+			"Nothing was changed; --dry-run shows what would be",
+			what, what);
 	fd = open(lock_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
-		return fail("%s cannot be opened: %s", lock_path, err_text(-errno));
+		return report_fail("%s cannot be opened: %s", lock_path, err_text(-errno));
 	/* Held until the process ends. */
 	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
-		return fail("another sluice-tune is at work: %s is locked", lock_path);
+		return report_fail("another sluice-tune is at work: %s is locked", lock_path);
 	return EXIT_DONE;
 }
 
@@ -57,19 +44,21 @@ static int load(const struct tune_options *o, struct changes *record)
 	if (err == 0)
 		return EXIT_DONE;
 	if (line)
-		return fail("%s:%u: not a change of sluice-tune's: mend that line or remove it",
-			    changes_path, line);
+		return report_fail(
+			"%s:%u: not a change of sluice-tune's: mend that line or remove it",
+			changes_path, line);
 	if (err == -EPERM)
-		return fail("%s is not a file that root alone may write: it is not followed",
-			    changes_path);
-	return fail("%s cannot be read: %s", changes_path, err_text(err));
+		return report_fail("%s is not a file that root alone may write: it is not followed",
+				   changes_path);
+	return report_fail("%s cannot be read: %s", changes_path, err_text(err));
 }
 
 static int save(const struct tune_options *o, const struct changes *record)
 {
 	int err = changes_save(o->root, record);
 
-	return err == 0 ? EXIT_DONE : fail("%s cannot be written: %s", changes_path, err_text(err));
+	return err == 0 ? EXIT_DONE
+			: report_fail("%s cannot be written: %s", changes_path, err_text(err));
 }
 
 static const char *label(const struct change *c)
@@ -175,12 +164,13 @@ static int do_one(const struct host *h, const struct change *c, struct changes *
 	if (again == 0 && strcmp(now, r->before) == 0)
 		changes_remove(record, (unsigned)(r - record->v));
 	if (err < 0)
-		return fail("%s%s = %s: the kernel refuses it: %s", label(c), c->name, c->after,
-			    err_text(err));
+		return report_fail("%s%s = %s: the kernel refuses it: %s", label(c), c->name,
+				   c->after, err_text(err));
 	if (again < 0)
-		return fail("%s%s cannot be read back: %s", label(c), c->name, err_text(again));
-	return fail("%s%s = %s did not take: it is %s", label(c), c->name, c->after,
-		    now[0] ? now : "empty");
+		return report_fail("%s%s cannot be read back: %s", label(c), c->name,
+				   err_text(again));
+	return report_fail("%s%s = %s did not take: it is %s", label(c), c->name, c->after,
+			   now[0] ? now : "empty");
 }
 
 static int do_all(const struct tune_options *o, const struct host *h, const struct changes *todo,
@@ -190,7 +180,7 @@ static int do_all(const struct tune_options *o, const struct host *h, const stru
 
 	for (unsigned i = 0; i < todo->count; i++)
 		if (!remember(record, &todo->v[i]))
-			return fail("%s is full: \"sluice-tune undo\" first", changes_path);
+			return report_fail("%s is full: \"sluice-tune undo\" first", changes_path);
 	if (o->dry_run) {
 		for (unsigned i = 0; i < todo->count; i++)
 			print_diff(&todo->v[i], todo->v[i].before, todo->v[i].after);
@@ -214,9 +204,9 @@ static int write_files(const struct tune_options *o, const struct changes *recor
 	int err = persist_plan(o->root, record, &files, &whose), status = EXIT_DONE;
 
 	if (err == -EEXIST)
-		return fail("%s is not sluice-tune's: rename it", whose);
+		return report_fail("%s is not sluice-tune's: rename it", whose);
 	if (err < 0)
-		return fail("%s", err_text(err));
+		return report_fail("%s", err_text(err));
 	for (unsigned i = 0; i < PERSIST_FILES; i++) {
 		const struct persist_file *f = &files.files[i];
 
@@ -230,7 +220,7 @@ static int write_files(const struct tune_options *o, const struct changes *recor
 		}
 		err = o->dry_run ? 0 : persist_write(o->root, f);
 		if (err < 0)
-			status = fail("%s cannot be written: %s", f->path, err_text(err));
+			status = report_fail("%s cannot be written: %s", f->path, err_text(err));
 		else
 			print_file(f);
 	}
@@ -251,7 +241,8 @@ int apply_run(const struct tune_options *o)
 	if (status != EXIT_DONE)
 		return status;
 	if (!host_find(&h, o->root, o->rtt_ms, o->bandwidth))
-		return fail("%s/proc/meminfo does not tell how much memory there is", o->root);
+		return report_fail("%s/proc/meminfo does not tell how much memory there is",
+				   o->root);
 	host_check(&h, &found);
 	plan(&found, &todo);
 	status = do_all(o, &h, &todo, &record);
@@ -310,12 +301,12 @@ static bool undo_one(const struct tune_options *o, const struct change *c)
 	if (err == 0)
 		err = change_read(o->root, c, now);
 	if (err < 0) {
-		fail("%s%s = %s: the kernel refuses it: %s", label(c), c->name, c->before,
-		     err_text(err));
+		report_fail("%s%s = %s: the kernel refuses it: %s", label(c), c->name, c->before,
+			    err_text(err));
 		return false;
 	}
 	if (!is_same(c, now, c->before)) {
-		fail("%s%s = %s did not take: it is %s", label(c), c->name, c->before, now);
+		report_fail("%s%s = %s did not take: it is %s", label(c), c->name, c->before, now);
 		return false;
 	}
 	print_diff(c, c->after, now);

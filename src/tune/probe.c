@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "tune/report.h"
 #include "tune/tcpinfo.h"
 
 static int64_t now_ms(void)
@@ -132,15 +133,12 @@ int probe_run(const struct tune_options *o, const char *target)
 	int err;
 
 	if (!split(target, host, sizeof(host), &port)) {
-		fprintf(stderr, "sluice-tune: probe %s: HOST:PORT, as far.example.com:9000\n",
-			target);
+		report_fail("probe %s: HOST:PORT, as far.example.com:9000", target);
 		return EXIT_USAGE;
 	}
 	err = getaddrinfo(host, port, &hints, &to);
-	if (err) {
-		fprintf(stderr, "sluice-tune: probe %s: %s\n", target, gai_strerror(err));
-		return EXIT_FAILED;
-	}
+	if (err)
+		return report_fail("probe %s: %s", target, gai_strerror(err));
 	err = hostfs_read("", "/proc/sys/net/ipv4/tcp_available_congestion_control", list);
 	if (err < 0)
 		snprintf(list, sizeof(list), "cubic");

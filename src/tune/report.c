@@ -2,13 +2,27 @@
 #include "tune/report.h"
 
 #include <inttypes.h>
+#include <stdarg.h>
 #include <string.h>
+
+int report_fail(const char *fmt, ...)
+{
+	va_list ap;
+
+	fflush(stdout);
+	fputs("sluice-tune: ", stderr);
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	fputc('\n', stderr);
+	return EXIT_FAILED;
+}
 
 int report_status(const struct findings *f)
 {
 	if (findings_count(f, VERDICT_IMPOSSIBLE))
-		return 2;
-	return findings_count(f, VERDICT_APPLY) > 0;
+		return EXIT_IMPOSSIBLE;
+	return findings_count(f, VERDICT_APPLY) ? EXIT_TO_APPLY : EXIT_DONE;
 }
 
 static int widest(const struct findings *f, const char *(*text)(const struct finding *f), int most)

@@ -70,7 +70,7 @@ static const struct option options[] = {
 
 static cold bool wrong(const char *what, const char *value, const char *rule)
 {
-	fprintf(stderr, "sluice-tune: %s %s: %s\n", what, value, rule);
+	report_fail("%s %s: %s", what, value, rule);
 	return false;
 }
 
@@ -127,13 +127,9 @@ static int check(const struct tune_options *o, const char *argument)
 	static struct host h;
 
 	(void)argument;
-	if (!host_find(&h, o->root, o->rtt_ms, o->bandwidth)) {
-		fprintf(stderr,
-			"sluice-tune: %s/proc/meminfo does not tell how much memory there "
-			"is\n",
-			o->root);
-		return EXIT_FAILED;
-	}
+	if (!host_find(&h, o->root, o->rtt_ms, o->bandwidth))
+		return report_fail("%s/proc/meminfo does not tell how much memory there is",
+				   o->root);
 	host_check(&h, &found);
 	(o->json ? report_json : report_text)(stdout, &h, &found);
 	return report_status(&found);
@@ -232,6 +228,6 @@ int main(int argc, char **argv)
 			status = commands[i].run(&o, argument);
 			return fflush(stdout) == 0 ? status : EXIT_FAILED;
 		}
-	fprintf(stderr, "sluice-tune: %s: no such command\n", name);
+	report_fail("%s: no such command", name);
 	return misused();
 }

@@ -14,6 +14,7 @@
 
 #include "base/err.h"
 #include "tune/netlink.h"
+#include "tune/report.h"
 #include "tune/tcpinfo.h"
 
 enum { ESTABLISHED = 1, CLOSE_WAIT = 8 }; /* of the kernel's net/tcp_states.h */
@@ -151,7 +152,6 @@ int watch_run(const struct tune_options *o)
 		netlink_close(n);
 	if (err == 0)
 		return EXIT_DONE;
-	fprintf(stderr, "sluice-tune: watch: %s%s\n", err_text(err),
-		err == -ENOENT ? " (this kernel has no tcp_diag)" : "");
-	return EXIT_FAILED;
+	return report_fail("watch: %s%s", err_text(err),
+			   err == -ENOENT ? " (this kernel has no tcp_diag)" : "");
 }
