@@ -189,26 +189,34 @@ static void find_offloads(struct links *all)
 		close(fd);
 }
 
+/* One question to rtnetlink. */
+static int ask_route(struct netlink_request *r, netlink_take *take, void *arg)
+{
+	struct netlink *n = netlink_open(NETLINK_ROUTE);
+	int err;
+
+	if (!n)
+		return -errno;
+	err = netlink_ask(n, r, take, arg);
+	netlink_close(n);
+	return err;
+}
+
 int links_find(const char *root, struct links *out)
 {
 	struct ifinfomsg link = { .ifi_family = AF_UNSPEC };
 	struct tcmsg qdisc = { .tcm_family = AF_UNSPEC };
 	struct netlink_request r;
-	struct netlink *n;
 	int err;
 
 	*out = (struct links){ .count = 0 };
 	if (root[0])
 		return from_file(root, out);
-	n = netlink_open(NETLINK_ROUTE);
-	if (!n)
-		return -errno;
 	netlink_begin(&r, RTM_GETLINK, NLM_F_DUMP, &link, sizeof(link));
-	err = netlink_ask(n, &r, take_link, out);
+	err = ask_route(&r, take_link, out);
 	netlink_begin(&r, RTM_GETQDISC, NLM_F_DUMP, &qdisc, sizeof(qdisc));
 	if (err == 0)
-		err = netlink_ask(n, &r, take_qdisc, out);
-	netlink_close(n);
+		err = ask_route(&r, take_qdisc, out);
 	find_offloads(out);
 	return err;
 }
@@ -221,18 +229,12 @@ const char *link_sends_by(const struct link *l)
 static int change_qdisc(int index, uint16_t type, uint16_t flags, const char *kind)
 {
 	struct tcmsg t = { .tcm_family = AF_UNSPEC, .tcm_ifindex = index, .tcm_parent = TC_H_ROOT };
-	struct netlink *n = netlink_open(NETLINK_ROUTE);
 	struct netlink_request r;
-	int err;
 
-	if (!n)
-		return -errno;
 	netlink_begin(&r, type, flags, &t, sizeof(t));
 	if (kind)
 		netlink_attr(&r, TCA_KIND, kind, strlen(kind) + 1);
-	err = netlink_ask(n, &r, NULL, NULL);
-	netlink_close(n);
-	return err;
+	return ask_route(&r, NULL, NULL);
 }
 
 int link_set_qdisc(const char *root, const struct link *l, const char *kind)
@@ -292,7 +294,6 @@ int links_initcwnd(const char *root)
 	struct rtmsg m = { .rtm_family = AF_INET };
 	struct route_found f = { 0 };
 	struct netlink_request r;
-	struct netlink *n;
 	int err;
 
 	if (root[0]) {
@@ -301,12 +302,8 @@ int links_initcwnd(const char *root)
 		err = hostfs_read(root, initcwnd_file, text);
 		return err == 0 ? (int)strtol(text, NULL, 10) : err;
 	}
-	n = netlink_open(NETLINK_ROUTE);
-	if (!n)
-		return -errno;
 	netlink_begin(&r, RTM_GETROUTE, NLM_F_DUMP, &m, sizeof(m));
-	err = netlink_ask(n, &r, take_route, &f);
-	netlink_close(n);
+	err = ask_route(&r, take_route, &f);
 	if (err < 0)
 		return err;
 	return f.any ? (int)(f.initcwnd & 0xffff) : -ENOENT;
