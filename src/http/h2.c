@@ -718,10 +718,10 @@ bool h2_is_blocked(const struct h2 *h, int32_t id)
 	       nghttp2_session_get_remote_window_size(h->session) <= 0;
 }
 
-void h2_reset(struct h2 *h, int32_t id, enum h2_code code)
+void h2_reset(struct h2 *h, int32_t id)
 {
 	if (!h->starved)
-		(void)nghttp2_submit_rst_stream(h->session, 0, id, code);
+		(void)nghttp2_submit_rst_stream(h->session, 0, id, NGHTTP2_CANCEL);
 }
 
 void h2_goaway(struct h2 *h, bool now)

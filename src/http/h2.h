@@ -31,15 +31,6 @@ enum {
 	H2_ROOM_MIN = 1024,
 };
 
-/* RFC 9113 7: those that our side has a use for. */
-enum h2_code {
-	H2_NO_ERROR = 0,
-	H2_INTERNAL_ERROR = 2,
-	H2_REFUSED_STREAM = 7,
-	H2_CANCEL = 8,
-	H2_CALM = 11,
-};
-
 struct h2;
 
 enum h2_read { H2_WAIT = 0, H2_BROKEN = -1 };
@@ -88,8 +79,8 @@ int h2_answer(struct h2 *h, int32_t id, int status, const struct field *fields, 
 void h2_resume(struct h2 *h, int32_t id);
 /* Is it the peer's window that this stream waits for? */
 bool h2_is_blocked(const struct h2 *h, int32_t id);
-/* Ends a stream early; `ended` is called by the next h2_make(). */
-void h2_reset(struct h2 *h, int32_t id, enum h2_code code);
+/* Ends a stream early (CANCEL); `ended` is called by the next h2_make(). */
+void h2_reset(struct h2 *h, int32_t id);
 
 /*
  * No new streams; those there are go on.  The peer is told which of its requests were not seen.

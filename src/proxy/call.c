@@ -146,7 +146,7 @@ static void call_timeout(struct timer *t)
 		return;
 	}
 	k->end = "client_timeout";
-	h2_reset(c->h2, k->id, H2_CANCEL);
+	h2_reset(c->h2, k->id);
 	loop_wake(c->proxy->loop, &c->task);
 }
 

@@ -511,7 +511,7 @@ TEST(a_reset_ends_a_stream_once)
 	check_eq(p.slots[0].ended, 1);
 	check_eq(p.slots[1].ended, 0);
 	answer(&p, 1, 200, 100000);
-	h2_reset(p.h, 3, H2_CANCEL);
+	h2_reset(p.h, 3);
 	talk(&p);
 	check_eq(p.slots[1].ended, 1);
 	check(!p.complete[1]);
