@@ -232,13 +232,10 @@ static int cache_open_blob(struct cache *c, struct blob *b)
 
 uint32_t cache_owner(struct slice name)
 {
-	struct digest_ctx ctx;
 	struct digest d;
 	uint32_t owner = 0;
 
-	digest_begin(&ctx, DIGEST_SHA256);
-	digest_update(&ctx, name.ptr, name.len);
-	digest_end(&ctx, &d);
+	digest_of(DIGEST_SHA256, name, &d);
 	for (unsigned i = 0; i < sizeof(owner); i++)
 		owner = owner << 8 | d.bytes[i];
 	owner = cache_kind_owner(owner);

@@ -75,7 +75,7 @@ bool digest_parse(struct slice text, struct digest *out)
 	return false;
 }
 
-static void digest_write_hex(const struct digest *d, char *out)
+void digest_format_hex(const struct digest *d, char out[DIGEST_HEX_MAX])
 {
 	static const char hex[] = "0123456789abcdef";
 	size_t bytes = digest_bytes((enum digest_alg)d->alg);
@@ -87,18 +87,13 @@ static void digest_write_hex(const struct digest *d, char *out)
 	out[2 * bytes] = '\0';
 }
 
-void digest_format_hex(const struct digest *d, char out[DIGEST_TEXT_MAX])
-{
-	digest_write_hex(d, out);
-}
-
 void digest_format(const struct digest *d, char out[DIGEST_TEXT_MAX])
 {
 	size_t name = strlen(algs[d->alg].name);
 
 	memcpy(out, algs[d->alg].name, name);
 	out[name] = ':';
-	digest_write_hex(d, out + name + 1);
+	digest_format_hex(d, out + name + 1);
 }
 
 bool digest_eq(const struct digest *a, const struct digest *b)
@@ -154,4 +149,13 @@ void digest_end(struct digest_ctx *c, struct digest *out)
 	}
 	assert(err == 0);
 	memset(c->state, 0, sizeof(c->state));
+}
+
+void digest_of(enum digest_alg alg, struct slice bytes, struct digest *out)
+{
+	struct digest_ctx ctx;
+
+	digest_begin(&ctx, alg);
+	digest_update(&ctx, bytes.ptr, bytes.len);
+	digest_end(&ctx, out);
 }

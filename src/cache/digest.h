@@ -13,7 +13,7 @@
 
 enum digest_alg { DIGEST_SHA256, DIGEST_SHA512 };
 
-enum { DIGEST_BYTES_MAX = 64, DIGEST_TEXT_MAX = 7 + 128 + 1 };
+enum { DIGEST_BYTES_MAX = 64, DIGEST_HEX_MAX = 128 + 1, DIGEST_TEXT_MAX = 7 + DIGEST_HEX_MAX };
 
 struct digest {
 	uint8_t alg;
@@ -22,7 +22,7 @@ struct digest {
 
 bool digest_parse(struct slice text, struct digest *out) must_check;
 void digest_format(const struct digest *d, char out[DIGEST_TEXT_MAX]); /* "sha256:..." */
-void digest_format_hex(const struct digest *d, char out[DIGEST_TEXT_MAX]);
+void digest_format_hex(const struct digest *d, char out[DIGEST_HEX_MAX]);
 size_t digest_bytes(enum digest_alg alg);
 const char *digest_alg_name(enum digest_alg alg);
 bool digest_eq(const struct digest *a, const struct digest *b);
@@ -36,3 +36,6 @@ void digest_begin(struct digest_ctx *c, enum digest_alg alg);
 void digest_update(struct digest_ctx *c, const void *p, size_t len);
 /* Ends the context. */
 void digest_end(struct digest_ctx *c, struct digest *out);
+
+/* Of what is in memory as a whole. */
+void digest_of(enum digest_alg alg, struct slice bytes, struct digest *out);

@@ -85,23 +85,14 @@ const char *hot_get(struct hot *h, const struct digest *d, size_t *len)
 	return e->body;
 }
 
-static bool has_digest(const struct digest *want, const char *body, size_t len)
-{
-	struct digest_ctx ctx;
-	struct digest is;
-
-	digest_begin(&ctx, want->alg);
-	digest_update(&ctx, body, len);
-	digest_end(&ctx, &is);
-	return digest_eq(&is, want);
-}
-
 bool hot_put(struct hot *h, const struct digest *d, const char *body, size_t len)
 {
+	struct digest found;
 	struct entry *e;
 
 	assert(len <= HOT_BODY_MAX);
-	if (!has_digest(d, body, len))
+	digest_of((enum digest_alg)d->alg, (struct slice){ body, len }, &found);
+	if (!digest_eq(&found, d))
 		return false;
 	if (!h || entry_find(h, d))
 		return true;

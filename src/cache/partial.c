@@ -22,7 +22,7 @@ static const char journal_suffix[] = ".journal";
 
 void partial_name(const struct digest *d, char out[PARTIAL_NAME_MAX])
 {
-	char hex[DIGEST_TEXT_MAX];
+	char hex[DIGEST_HEX_MAX];
 
 	digest_format_hex(d, hex);
 	snprintf(out, PARTIAL_NAME_MAX, "%s-%s", digest_alg_name((enum digest_alg)d->alg), hex);

@@ -276,7 +276,7 @@ bool store_owner_parse(const char *name, uint32_t *owner)
 void store_path(const struct store *s, uint32_t kind, const struct digest *d, uint8_t type,
 		char out[STORE_PATH_MAX])
 {
-	char hex[DIGEST_TEXT_MAX], folder[STORE_KIND_MAX];
+	char hex[DIGEST_HEX_MAX], folder[STORE_KIND_MAX];
 	int n;
 
 	assert(cache_kind_is_blob(kind) == (type == 0));

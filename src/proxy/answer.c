@@ -313,12 +313,9 @@ void answer_blob(struct xfer *x, uint64_t size, bool known)
 
 bool answer_manifest(struct xfer *x, struct slice body)
 {
-	struct digest_ctx ctx;
 	struct digest found;
 
-	digest_begin(&ctx, (enum digest_alg)x->digest.alg);
-	digest_update(&ctx, body.ptr, body.len);
-	digest_end(&ctx, &found);
+	digest_of((enum digest_alg)x->digest.alg, body, &found);
 	if (!digest_eq(&found, &x->digest)) {
 		answer_failed(x, ERR_DIGEST);
 		return false;

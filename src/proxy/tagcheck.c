@@ -213,7 +213,6 @@ static void tagcheck_refused(struct tagcheck *t)
 static void tagcheck_body(struct tagcheck *t)
 {
 	struct proxy *p = t->proxy;
-	struct digest_ctx ctx;
 	struct blob *blob;
 	struct pull *pl;
 	int type;
@@ -230,9 +229,7 @@ static void tagcheck_body(struct tagcheck *t)
 		tagcheck_fail(t, ERR_HTTP);
 		return;
 	}
-	digest_begin(&ctx, DIGEST_SHA256);
-	digest_update(&ctx, buf_data(&t->body).ptr, buf_len(&t->body));
-	digest_end(&ctx, &t->record.digest);
+	digest_of(DIGEST_SHA256, buf_data(&t->body), &t->record.digest);
 	t->record.type = (uint8_t)type;
 	t->record.size = buf_len(&t->body);
 	pl = pull_reserve(p);
