@@ -292,21 +292,14 @@ static int bypass_rest(struct bypass *bp)
 	return 1;
 }
 
-/* <dst> is but a place to read into. */
 static int bypass_skip(struct bypass *bp, char *dst, size_t cap)
 {
-	struct buf scratch;
-	int n;
+	int n = fetch_skip(&bp->fetch, &bp->skip, dst, cap);
 
-	while (bp->skip > 0) {
-		buf_init(&scratch, dst, bp->skip < cap ? (size_t)bp->skip : cap);
-		n = fetch_pull(&bp->fetch, &scratch);
-		if (n == 0)
-			return BODY_WAIT;
-		if (n < 0)
-			return bypass_broke(bp, n == ERR_EOF ? ERR_SHORT : n);
-		bp->skip -= (uint64_t)n;
-	}
+	if (n == 0)
+		return BODY_WAIT;
+	if (n < 0)
+		return bypass_broke(bp, n);
 	bp->state = BYPASS_FLOW;
 	return 1;
 }

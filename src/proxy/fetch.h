@@ -127,6 +127,12 @@ bool fetch_is_whole(const struct fetch *f, uint64_t total) must_check;
  */
 int fetch_pull(struct fetch *f, struct buf *into) must_check;
 /*
+ * Passes by <*left> bytes of the body, which counts down; <mem> is but a place to read into.  1:
+ * they are gone; 0: nothing now, the owner will be woken; ERR_SHORT: the body ends before; else
+ * error.
+ */
+int fetch_skip(struct fetch *f, uint64_t *left, char *mem, size_t cap) must_check;
+/*
  * The whole body into memory: <body> grows by realloc up to <max> bytes.  0: more to come, the
  * owner will be woken; ERR_EOF: complete; ERR_LONG: longer; else error.  The caller frees.
  */

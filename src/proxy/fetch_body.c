@@ -162,6 +162,21 @@ static int grow(struct buf *b, size_t max)
 	return 0;
 }
 
+int fetch_skip(struct fetch *f, uint64_t *left, char *mem, size_t cap)
+{
+	struct buf scratch;
+	int n;
+
+	while (*left > 0) {
+		buf_init(&scratch, mem, *left < cap ? (size_t)*left : cap);
+		n = fetch_pull(f, &scratch);
+		if (n <= 0)
+			return n == ERR_EOF ? ERR_SHORT : n;
+		*left -= (uint64_t)n;
+	}
+	return 1;
+}
+
 int fetch_pull_all(struct fetch *f, struct buf *body, size_t max)
 {
 	int n;

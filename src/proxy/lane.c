@@ -208,21 +208,11 @@ static bool lane_head(struct lane *ln)
 /* False: it has not passed by, or broke. */
 static bool lane_skip(struct lane *ln)
 {
-	struct proxy *p = ln->of->proxy;
-	struct buf scratch;
-	int n;
+	int n = fetch_skip(ln->fetch, &ln->skip, ln->of->proxy->net.plain, NET_PLAIN_BYTES);
 
-	while (ln->skip > 0) {
-		buf_init(&scratch, p->net.plain,
-			 ln->skip < NET_PLAIN_BYTES ? (size_t)ln->skip : NET_PLAIN_BYTES);
-		n = fetch_pull(ln->fetch, &scratch);
-		if (n < 0)
-			lane_broke(ln, n == ERR_EOF ? ERR_SHORT : n);
-		if (n <= 0)
-			return false;
-		ln->skip -= (uint64_t)n;
-	}
-	return true;
+	if (n < 0)
+		lane_broke(ln, n);
+	return n > 0;
 }
 
 /* Its stretch is written. */

@@ -395,19 +395,12 @@ static bool pull_resume(struct pull *pl)
 /* Nothing is compared here: the digest is taken over what came first, and decides in the end. */
 static bool pull_skip(struct pull *pl)
 {
-	struct buf scratch;
-	int n;
+	int n = fetch_skip(&pl->fetch, &pl->skip, pl->proxy->net.plain, NET_PLAIN_BYTES);
 
-	while (pl->skip > 0) {
-		buf_init(&scratch, pl->proxy->net.plain,
-			 pl->skip < NET_PLAIN_BYTES ? (size_t)pl->skip : NET_PLAIN_BYTES);
-		n = fetch_pull(&pl->fetch, &scratch);
-		if (n == 0)
-			return false;
-		if (n < 0)
-			return pull_broke(pl, n == ERR_EOF ? ERR_SHORT : n);
-		pl->skip -= (uint64_t)n;
-	}
+	if (n == 0)
+		return false;
+	if (n < 0)
+		return pull_broke(pl, n);
 	pull_flows(pl);
 	return true;
 }
