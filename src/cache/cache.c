@@ -165,8 +165,6 @@ static int cache_check_blob(struct blob *b, int fd)
 	uint16_t tick;
 	struct stat st;
 
-	if (__atomic_load_n(&b->damaged, __ATOMIC_RELAXED))
-		return -EIO;
 	if (b->size <= HOT_BODY_MAX) {
 		tick = cache_tick();
 		if (__atomic_exchange_n(&b->checked, tick, __ATOMIC_RELAXED) == tick)
@@ -183,18 +181,6 @@ static int cache_check_blob(struct blob *b, int fd)
 }
 
 /*
- * A disk that does not answer is asked nothing on a loop.  What is open may be in memory, and is
- * gone on with from upstream if not; a manifest is not, so it passes by as a whole.
- */
-static int cache_open_stuck(const struct blob *b, int fd)
-{
-	bool usable = fd >= 0 && cache_kind_is_blob(b->kind) &&
-		      !__atomic_load_n(&b->damaged, __ATOMIC_RELAXED);
-
-	return usable ? 0 : -EIO;
-}
-
-/*
  * Opens a READY blob's file at its first use.  On the caller's thread: a local file system answers
  * an open of a file of known name from the dentry cache or with one read, and the fd is kept.
  * 0 or -errno; -EUCLEAN or -ENOENT: the blob is out of the index now.
@@ -205,13 +191,17 @@ static int cache_open_blob(struct cache *c, struct blob *b)
 	uint64_t size;
 	int fd;
 
-	fd = __atomic_load_n(&b->fd, __ATOMIC_ACQUIRE);
-	if (cache_is_stuck(c))
-		return cache_open_stuck(b, fd);
-	if (fd >= 0)
-		return cache_check_blob(b, fd);
 	if (__atomic_load_n(&b->damaged, __ATOMIC_RELAXED))
 		return -EIO;
+	fd = __atomic_load_n(&b->fd, __ATOMIC_ACQUIRE);
+	/*
+	 * A disk that does not answer is asked nothing on a loop.  What is open may be in memory,
+	 * and is gone on with from upstream if not; a manifest is not, so it passes by as a whole.
+	 */
+	if (cache_is_stuck(c))
+		return fd >= 0 && cache_kind_is_blob(b->kind) ? 0 : -EIO;
+	if (fd >= 0)
+		return cache_check_blob(b, fd);
 	store_path(&c->store, b->kind, &b->digest, b->type, path);
 	fd = store_open(&c->store, path, &size);
 	if (fd >= 0 && size != b->size) {

@@ -25,9 +25,7 @@
 #include "cache/fill_private.h"
 #include "cache/partial.h"
 
-enum {
-	FILL_WRITE_MIN = FILL_CHUNK / 2,
-};
+enum { FILL_WRITE_MIN = FILL_CHUNK / 2 };
 
 _Static_assert(sizeof(((struct fill *)0)->path) >= STORE_PATH_MAX, "a blob's path must fit");
 _Static_assert(sizeof(((struct fill *)0)->tmp_name) >= STORE_TMP_MAX, "a temporary name must fit");
@@ -180,6 +178,14 @@ cold void fill_lose_disk(struct fill *f, const char *what, int err)
 	fill_lose(f, &(struct blob_failure){ .err = err, .disk = true });
 }
 
+static const char stuck_text[] = "stuck for 10 s";
+_Static_assert(FILL_STUCK_MS == 10 * 1000, "the text says so");
+
+cold void fill_lose_stuck(struct fill *f)
+{
+	fill_lose_disk(f, stuck_text, ERR_STUCK);
+}
+
 /* Before each thing that is asked of the disk while readers wait. */
 void fill_limit(struct fill *f)
 {
@@ -192,15 +198,14 @@ static cold void fill_stuck(struct timer *t)
 	struct fill *f = container_of(t, struct fill, stuck);
 
 	if (f->state == FILL_LOST) { /* and nothing can take its place before it is back */
-		disk_failed(f->cache, "stuck for 10 s", f->path, ERR_STUCK);
+		disk_failed(f->cache, stuck_text, f->path, ERR_STUCK);
 		blob_fail(f->next, &(struct blob_failure){ .err = ERR_STUCK, .disk = true });
 		blob_unref(f->next);
 		f->next = NULL;
 		return;
 	}
 	assert(op_busy(&f->file_op) || f->job_busy || f->wide.busy);
-	_Static_assert(FILL_STUCK_MS == 10 * 1000, "the text says so");
-	fill_lose_disk(f, "stuck for 10 s", ERR_STUCK);
+	fill_lose_stuck(f);
 }
 
 void fill_begin(struct fill *f, struct cache *c, struct blob *b, struct loop *l, struct stats *st,

@@ -16,6 +16,8 @@ void fill_chunk_put(struct fill *f, struct buf *b);
 void fill_hash_end(struct fill *f, struct digest *found);
 void fill_lose(struct fill *f, const struct blob_failure *why);
 void fill_lose_disk(struct fill *f, const char *what, int err);
+/* FILL_STUCK_MS are over. */
+void fill_lose_stuck(struct fill *f);
 /* The disk has FILL_STUCK_MS for what is asked of it now. */
 void fill_limit(struct fill *f);
 /* How much of what is written readers may have. */

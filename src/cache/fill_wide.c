@@ -165,7 +165,7 @@ static cold void part_stuck(struct timer *t)
 	struct fill_part *p = container_of(t, struct fill_part, stuck);
 
 	if (p->fill->state != FILL_LOST)
-		fill_lose_disk(p->fill, "stuck for 10 s", ERR_STUCK);
+		fill_lose_stuck(p->fill);
 }
 
 static void part_wrote(struct op *op, int res)

@@ -207,6 +207,12 @@ static uint64_t body_find(struct body *b, struct blob_view *v, int *why)
 	return window;
 }
 
+/* Is the blob one that is kept in memory (hot.h)? */
+static bool body_is_small(const struct blob_view *v)
+{
+	return v->state == BLOB_READY && v->size <= HOT_BODY_MAX;
+}
+
 /* Bytes of a small body that is in memory, 0 if it is not. */
 static size_t body_read_hot(struct body *b, const struct blob_view *v, uint64_t from, char *dst,
 			    size_t len)
@@ -214,7 +220,7 @@ static size_t body_read_hot(struct body *b, const struct blob_view *v, uint64_t 
 	const char *body;
 	size_t size;
 
-	if (v->size > HOT_BODY_MAX || v->state != BLOB_READY)
+	if (!body_is_small(v))
 		return 0;
 	body = hot_get(b->proxy->hot, blob_digest(b->blob), &size);
 	if (!body || size != v->size)
@@ -229,7 +235,7 @@ static size_t body_read_hot(struct body *b, const struct blob_view *v, uint64_t 
 static bool body_keep_hot(struct body *b, const struct blob_view *v, uint64_t from,
 			  const char *bytes, size_t len)
 {
-	if (v->size > HOT_BODY_MAX || v->state != BLOB_READY || from != 0 || len != v->size)
+	if (!body_is_small(v) || from != 0 || len != v->size)
 		return true;
 	return hot_put(b->proxy->hot, blob_digest(b->blob), bytes, len);
 }
