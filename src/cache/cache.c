@@ -170,7 +170,9 @@ static int cache_check_blob(struct blob *b, int fd)
 		if (__atomic_exchange_n(&b->checked, tick, __ATOMIC_RELAXED) == tick)
 			return 0;
 	}
-	if (fstat(fd, &st) == 0 && !store_is_good(&st)) {
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if (!store_is_good(&st)) {
 		blob_put_away(b);
 		return -ENOENT;
 	}
