@@ -1,4 +1,4 @@
-#!/bin/bash
+#!/bin/sh
 # make demo: on this machine alone, pulls an image through Sluice twice and shows what it cost.
 #
 # Debian's docker-registry, with tokens and a CDN that its blobs are redirected to, stands for a
