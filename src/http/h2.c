@@ -59,6 +59,11 @@ struct h2 {
 	struct list blocks; /* nghttp2's */
 	bool starved;       /* it was refused one */
 
+	/* What comes, frame by frame: see h2_feed(). */
+	size_t frame_left;
+	uint8_t frame_head[FRAME_HEAD];
+	size_t frame_head_len;
+
 	/* The head that is being received: its pseudo fields' values, then the fields' lines. */
 	enum head_state head_state;
 	char *head;
@@ -609,6 +614,7 @@ struct h2 *h2_new(const struct h2_ops *ops, void *owner)
 	h->ops = ops;
 	h->owner = owner;
 	list_init(&h->blocks);
+	h->frame_left = NGHTTP2_CLIENT_MAGIC_LEN;
 	/* A client that cancels all that it asked for does so H2_STREAMS_MAX times at once. */
 	h->resets = (struct bucket){ .burst = 2 * H2_STREAMS_MAX, .per_s = 20 };
 	h->noise = (struct bucket){ .burst = 500, .per_s = 50 };
@@ -633,17 +639,71 @@ void h2_free(struct h2 *h)
 
 /* ---- in ---- */
 
-int h2_feed(struct h2 *h, struct slice in, uint64_t now_ms)
+static int feed(struct h2 *h, const void *mem, size_t len)
 {
 	ssize_t n;
+
+	n = nghttp2_session_mem_recv(h->session, mem, len);
+	if (h->starved)
+		return -ENOMEM;
+	return n == (ssize_t)len ? 0 : -EPROTO;
+}
+
+static size_t frame_length(const void *head)
+{
+	const uint8_t *b = head;
+
+	return (size_t)b[0] << 16 | (size_t)b[1] << 8 | b[2];
+}
+
+/* How much of <in> ends with a frame's head or in a payload. */
+static size_t take_frames(struct h2 *h, struct slice in)
+{
+	size_t at = 0;
+
+	for (;;) {
+		size_t n = h->frame_left < in.len - at ? h->frame_left : in.len - at;
+
+		at += n;
+		h->frame_left -= n;
+		if (in.len - at < FRAME_HEAD)
+			return at;
+		h->frame_left = frame_length(in.ptr + at);
+		at += FRAME_HEAD;
+	}
+}
+
+/*
+ * nghttp2 is given heads of frames whole: it counts a CONTINUATION (8 of a request) again with
+ * each part of its head that comes (1.52.0-1+deb12u3).
+ */
+int h2_feed(struct h2 *h, struct slice in, uint64_t now_ms)
+{
+	size_t n;
+	int err;
 
 	if (h->starved)
 		return -ENOMEM;
 	h->now_ms = now_ms;
-	n = nghttp2_session_mem_recv(h->session, (const uint8_t *)in.ptr, in.len);
-	if (h->starved)
-		return -ENOMEM;
-	return n == (ssize_t)in.len ? 0 : -EPROTO;
+	if (h->frame_head_len > 0) {
+		n = FRAME_HEAD - h->frame_head_len < in.len ? FRAME_HEAD - h->frame_head_len
+							    : in.len;
+		memcpy(h->frame_head + h->frame_head_len, in.ptr, n);
+		h->frame_head_len += n;
+		in = slice_skip(in, n);
+		if (h->frame_head_len < FRAME_HEAD)
+			return 0;
+		h->frame_head_len = 0;
+		h->frame_left = frame_length(h->frame_head);
+		err = feed(h, h->frame_head, FRAME_HEAD);
+		if (err < 0)
+			return err;
+	}
+	n = take_frames(h, in);
+	if (in.len > n)
+		memcpy(h->frame_head, in.ptr + n, in.len - n);
+	h->frame_head_len = in.len - n;
+	return n > 0 ? feed(h, in.ptr, n) : 0;
 }
 
 bool h2_in_head(const struct h2 *h)

@@ -654,6 +654,37 @@ TEST(heads_without_end_are_calmed)
 	free(both);
 }
 
+/* However the bytes of a head in several frames come, it is one request. */
+TEST(frames_of_a_head_may_come_in_pieces)
+{
+	char text[128];
+	size_t n = NGHTTP2_CLIENT_MAGIC_LEN;
+
+	memcpy(text, NGHTTP2_CLIENT_MAGIC, n);
+	n += frame(text + n, 0, NGHTTP2_SETTINGS, 0, 0, NULL);
+	n += frame(text + n, 3, NGHTTP2_HEADERS, NGHTTP2_FLAG_END_STREAM, 1, "\x82\x84\x87");
+	n += frame(text + n, 3, NGHTTP2_CONTINUATION, 0, 1, "\x41\x01m");
+	n += frame(text + n, 5, NGHTTP2_CONTINUATION, NGHTTP2_FLAG_END_HEADERS, 1,
+		   "\x40\x01"
+		   "a\x01"
+		   "b");
+	n += frame(text + n, 8, NGHTTP2_PING, 0, 0, "12345678");
+	for (size_t step = 1; step <= n; step++) {
+		static struct peer p;
+
+		memset(&p, 0, sizeof(p));
+		p.h = h2_new(&ops, &p);
+		require(p.h);
+		for (size_t at = 0; at < n; at += step)
+			check_eq(h2_feed(p.h,
+					 (struct slice){ text + at, n - at < step ? n - at : step },
+					 1),
+				 0);
+		check_eq(p.count, 1);
+		h2_free(p.h);
+	}
+}
+
 TEST(what_is_not_http_2_ends_the_connection)
 {
 	static struct peer p;
