@@ -92,7 +92,6 @@ void fetch_start(struct fetch *f, struct proxy *p, const struct fetch_opts *o)
 	task_init(&f->task, fetch_run);
 	timer_init(&f->timer, fetch_timeout);
 	list_init(&f->token_node);
-	f->fresh = o->form.ptr != NULL; /* no kept connection, on which it might be sent twice */
 	fetch_ask(f, &o->mirror->ups[o->first]);
 }
 

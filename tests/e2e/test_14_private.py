@@ -268,6 +268,17 @@ def test_post_refused(rig, post, get):
         assert "correct" not in r.target
 
 
+def test_post_goes_once(rig, post):
+    """A form is not sent again: not even on the first failure of a connection that was kept."""
+    def gone(req):
+        raise ConnectionError
+    rig.auth.oauth = True
+    assert post(FORM).status == 200
+    with rig.auth.fault(httpd.Fault(before=gone)):
+        assert post(FORM).status == 502
+    assert [r.method for r in rig.auth.log] == ["POST", "POST"]
+
+
 def test_post_cut_off(rig, wire, mirror, post):
     """A form that does not come to its end asks nobody, and holds nothing up."""
     rig.auth.oauth = True
