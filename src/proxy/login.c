@@ -444,8 +444,6 @@ static bool login_read_form(struct xfer *x)
 
 bool login_run(struct xfer *x)
 {
-	int n;
-
 	if (x->login && !x->login->parsed && !login_read_form(x))
 		return true;
 	if (!x->login && x->authorization && strncasecmp(x->authorization, "Basic ", 6) != 0) {
@@ -461,17 +459,10 @@ bool login_run(struct xfer *x)
 		login_ask(x);
 	if (x->state == XFER_ANSWER || (login_again_by_get(x) && x->state == XFER_ANSWER))
 		return true;
-	switch (xfer_asked(x)) {
+	switch (xfer_asked_all(x, TOKEN_ANSWER_MAX)) {
 	case ASKED_WAIT: return false;
 	case ASKED_TOLD: return true;
-	case ASKED_GOOD: break;
+	case ASKED_GOOD: login_answer(x); return true;
 	}
-	n = fetch_pull_all(&x->fetch, &x->relayed, TOKEN_ANSWER_MAX);
-	if (n == 0)
-		return false;
-	if (n == ERR_EOF)
-		login_answer(x);
-	else
-		answer_failed(x, n);
-	return true;
+	unreachable("what became of a question");
 }

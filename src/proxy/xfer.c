@@ -478,12 +478,28 @@ enum xfer_asked xfer_asked(struct xfer *x)
 	return ASKED_TOLD;
 }
 
+enum xfer_asked xfer_asked_all(struct xfer *x, size_t max)
+{
+	enum xfer_asked asked = xfer_asked(x);
+	int n;
+
+	if (asked != ASKED_GOOD)
+		return asked;
+	n = fetch_pull_all(&x->fetch, &x->relayed, max);
+	if (n == 0)
+		return ASKED_WAIT;
+	if (n == ERR_EOF)
+		return ASKED_GOOD;
+	answer_failed(x, n);
+	return ASKED_TOLD;
+}
+
 /* ---- passing by ---- */
 
 /* A manifest comes into memory, as it would for a fill: its type is known from the whole. */
 static enum step xfer_bypass_manifest(struct xfer *x)
 {
-	int n, type;
+	int type;
 
 	if (x->fetch.state == FETCH_IDLE) {
 		stat_inc(&x->proxy->stats, STAT_BYPASSES);
@@ -498,19 +514,14 @@ static enum step xfer_bypass_manifest(struct xfer *x)
 		}
 		fetch_start(&x->fetch, x->proxy, &x->fetch_opts);
 	}
-	switch (xfer_asked(x)) {
+	switch (xfer_asked_all(x, MANIFEST_MAX)) {
 	case ASKED_WAIT: return STEP_WAIT;
 	case ASKED_TOLD: return STEP_MORE;
 	case ASKED_GOOD: break;
 	}
-	n = fetch_pull_all(&x->fetch, &x->relayed, MANIFEST_MAX);
-	if (n == 0)
-		return STEP_WAIT;
-	type = n == ERR_EOF ? oci_manifest_type(msg_field(&x->fetch.msg, "Content-Type"),
-						buf_data(&x->relayed))
-			    : 0;
+	type = oci_manifest_type(msg_field(&x->fetch.msg, "Content-Type"), buf_data(&x->relayed));
 	if (type <= 0) {
-		answer_failed(x, n == ERR_EOF ? ERR_HTTP : n);
+		answer_failed(x, ERR_HTTP);
 		return STEP_MORE;
 	}
 	x->type = (uint8_t)type;
@@ -596,8 +607,6 @@ static void xfer_relayed(struct xfer *x)
 
 static enum step xfer_relay(struct xfer *x)
 {
-	int n;
-
 	if (x->fetch.state == FETCH_IDLE) {
 		if (recall_referrers(x))
 			return STEP_MORE;
@@ -606,19 +615,12 @@ static enum step xfer_relay(struct xfer *x)
 			return STEP_MORE;
 		}
 	}
-	switch (xfer_asked(x)) {
+	switch (xfer_asked_all(x, LIST_MAX)) {
 	case ASKED_WAIT: return STEP_WAIT;
 	case ASKED_TOLD: return STEP_MORE;
-	case ASKED_GOOD: break;
+	case ASKED_GOOD: xfer_relayed(x); return STEP_MORE;
 	}
-	n = fetch_pull_all(&x->fetch, &x->relayed, LIST_MAX);
-	if (n == 0)
-		return STEP_WAIT;
-	if (n == ERR_EOF)
-		xfer_relayed(x);
-	else
-		answer_failed(x, n);
-	return STEP_MORE;
+	unreachable("what became of a question");
 }
 
 /* ---- */

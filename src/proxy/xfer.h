@@ -120,6 +120,8 @@ void xfer_start_error(struct xfer *x, struct proxy *p, struct task *owner, enum 
  */
 enum xfer_asked { ASKED_WAIT, ASKED_TOLD, ASKED_GOOD };
 enum xfer_asked xfer_asked(struct xfer *x) must_check;
+/* The same, but GOOD: all of its body, at most <max> bytes, is in x->relayed. */
+enum xfer_asked xfer_asked_all(struct xfer *x, size_t max) must_check;
 /* Goes as far as it can; true: the answer stands. */
 bool xfer_run(struct xfer *x);
 /* True: everything is given back.  False: the owner will be woken, call again. */
