@@ -121,20 +121,11 @@ static bool upstream_learn(struct upstream *up, const struct challenge *c)
 		free(service);
 		return false;
 	}
-	free(up->realm);
-	free(up->service);
+	upstream_forget(up);
 	up->realm = realm;
 	up->service = service;
 	up->basic = c->scheme == CHALLENGE_BASIC;
 	return true;
-}
-
-static void upstream_forget(struct upstream *up)
-{
-	free(up->realm);
-	free(up->service);
-	up->realm = up->service = NULL;
-	up->basic = false;
 }
 
 /* Have we what it asks for?  (Everybody may ask for a token.) */

@@ -50,12 +50,18 @@ struct setup_account upstream_who(const struct upstream *up, unsigned account)
 	return setup_account(m->generation->setup->config, m->conf, upstream_index(up), account);
 }
 
+void upstream_forget(struct upstream *up)
+{
+	free(up->realm);
+	free(up->service);
+	up->realm = up->service = NULL;
+	up->basic = false;
+}
+
 static void mirror_fini(struct mirror *m)
 {
-	for (unsigned i = 0; i < m->ups_count; i++) {
-		free(m->ups[i].realm);
-		free(m->ups[i].service);
-	}
+	for (unsigned i = 0; i < m->ups_count; i++)
+		upstream_forget(&m->ups[i]);
 	free(m->ups);
 }
 
@@ -142,14 +148,10 @@ static void upstream_inherit(struct proxy *p, struct upstream *up, const struct 
 		up->service = strdup(was->service);
 		up->basic = was->basic;
 	}
-	if (up->realm && up->service) {
+	if (up->realm && up->service)
 		tokens_move(p, was, up);
-		return;
-	}
-	free(up->realm);
-	free(up->service);
-	up->realm = up->service = NULL;
-	up->basic = false;
+	else
+		upstream_forget(up);
 }
 
 static void mirror_inherit(struct proxy *p, struct mirror *m, const struct mirror *was)

@@ -48,6 +48,8 @@ static inline unsigned upstream_index(const struct upstream *up)
 	return (unsigned)(up - up->mirror->ups);
 }
 
+/* What its challenge said does not count any more. */
+void upstream_forget(struct upstream *up);
 /* Who we are to it by that account of its quotas. */
 struct setup_account upstream_who(const struct upstream *up, unsigned account);
 /* Its login; NULL: nobody. */
