@@ -250,7 +250,6 @@ void balance_end(struct balance *b, uint32_t id)
 
 static void well(struct member *m, uint64_t now_ms)
 {
-	m->fails = 0;
 	if (member_is_out(m, now_ms)) /* it was the least bad, and is good */
 		m->out_until_ms = now_ms;
 	else if (now_ms - m->out_until_ms >= RETURN_MS)
@@ -265,6 +264,7 @@ bool balance_report(struct balance *b, uint32_t id, enum upconn_outcome what, ui
 	if (!m)
 		return false;
 	if (what == UPCONN_OK) {
+		m->fails = 0;
 		well(m, now_ms);
 		return false;
 	}
@@ -289,7 +289,6 @@ bool balance_checked(struct balance *b, uint32_t id, bool is_well, uint64_t out_
 {
 	struct member *m = balance_find(b, id);
 	bool was_out = m && member_is_out(m, now_ms);
-	unsigned fails;
 
 	if (!m)
 		return false;
@@ -301,9 +300,7 @@ bool balance_checked(struct balance *b, uint32_t id, bool is_well, uint64_t out_
 	}
 	if (was_out && (m->why == UPCONN_BAD || m->why == UPCONN_5XX))
 		return false;
-	fails = m->fails;
-	well(m, now_ms);
-	m->fails = fails;
+	well(m, now_ms); /* its count of 5xx is not a check's to clear */
 	return was_out;
 }
 
