@@ -450,10 +450,10 @@ static bool upconn_target_ok(const struct upconn *u)
 static void upconn_begin(struct upconn *u)
 {
 	struct uppool *g = u->pool;
-	uint32_t first = u->member && balance_find(&g->balance, u->member) ? u->member
-									   : uppool_pick(g);
-	uint32_t only = u->member;
+	uint32_t first = u->member && balance_find(&g->balance, u->member) ? u->member : 0;
 
+	if (first == 0 && !u->only)
+		first = uppool_pick(g);
 	u->slot = true;
 	u->state = UP_CONNECTING;
 	u->member = 0;
@@ -462,7 +462,7 @@ static void upconn_begin(struct upconn *u)
 		upconn_fail(u, ERR_ADDR_PRIVATE);
 		return;
 	}
-	if (first && (!u->only || first == only)) {
+	if (first) {
 		u->order[0] = first;
 		u->order_count = 1 + (u->only ? 0 : uppool_others(g, first, u->order + 1));
 	}
