@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include <errno.h>
 #include <stdlib.h>
 
 #include "base/err.h"
@@ -41,8 +40,7 @@ static bool fetch_doubt(struct fetch *f)
 {
 	const struct token *t = f->token;
 
-	if (f->sure || t->status == 429 || t->err == -ENOMEM || t->err == ERR_LIMIT ||
-	    t->err == ERR_KILLED)
+	if (f->sure || t->status == 429 || fetch_err_is_ours(t->err))
 		return false;
 	f->sure = true;
 	f->doubted = f->token;

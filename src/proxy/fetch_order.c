@@ -210,7 +210,7 @@ static void fetch_tell(struct fetch *f)
 
 void fetch_refused(struct fetch *f, const struct blob_failure *why)
 {
-	bool ours = why->err == -ENOMEM || why->err == ERR_LIMIT || why->err == ERR_KILLED;
+	bool ours = fetch_err_is_ours(why->err);
 	struct upstream *next = ours ? NULL : fetch_next_up(f);
 
 	loop_timer_clear(f->proxy->loop, &f->timer);

@@ -2,10 +2,19 @@
 /* What the files of a fetch share.  Private to them. */
 #pragma once
 
+#include <errno.h>
+
+#include "base/err.h"
 #include "cache/cache.h"
 #include "proxy/fetch.h"
 
 enum step { STEP_MORE, STEP_WAIT };
+
+/* Our own shortage, or our end: no other upstream would help. */
+static inline bool fetch_err_is_ours(int err)
+{
+	return err == -ENOMEM || err == ERR_LIMIT || err == ERR_KILLED;
+}
 
 /* fetch.c */
 void fetch_arm(struct fetch *f, uint64_t ms);
