@@ -10,6 +10,7 @@
 #include "proxy/answer.h"
 #include "proxy/gate.h"
 #include "proxy/login.h"
+#include "proxy/recall.h"
 
 void private_forget(struct xfer *x)
 {
@@ -81,8 +82,7 @@ static bool private_ask(struct xfer *x)
 	x->fetch_opts = (struct fetch_opts){
 		.mirror = x->mirror,
 		.owner = x->owner,
-		.target = arena_printf(&x->arena, "/v2/%.*s/%s/%.*s", SLICE_FMT(x->route.repo),
-				       blob ? "blobs" : "manifests", SLICE_FMT(x->path.ref)),
+		.target = recall_target(x),
 		.accept = blob ? NULL : oci_accept_manifests,
 		.head = !blob,
 		.first_byte = blob,
