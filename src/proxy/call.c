@@ -58,9 +58,7 @@ static void *call_request(void *owner, int32_t id, const struct msg *m)
 {
 	struct client *c = owner;
 	struct call *k = call_new(c, id);
-	struct xfer_request r = { .msg = m,
-				  .kind = c->kind,
-				  .sni = c->kind == LISTEN_HTTPS ? c->stream.sni : NULL };
+	struct xfer_request r = client_asks(c, m);
 
 	if (!k)
 		return NULL;
@@ -127,7 +125,7 @@ static int call_body(void *stream, char *dst, size_t cap, bool *end)
 	loop_timer_clear(k->client->proxy->loop, &k->timer);
 	if (n == BODY_WAIT)
 		return H2_WAIT;
-	k->end = b->err ? "cache_error" : "fill_failed";
+	k->end = reply_broken(&k->xfer);
 	k->client->broken = true;
 	return H2_BROKEN;
 }

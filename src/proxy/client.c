@@ -15,6 +15,15 @@ void client_arm(struct client *c, uint64_t ms)
 	loop_timer_set(c->proxy->loop, &c->timer, proxy_now(c->proxy) + ms);
 }
 
+struct xfer_request client_asks(const struct client *c, const struct msg *m)
+{
+	return (struct xfer_request){
+		.msg = m,
+		.kind = c->kind,
+		.sni = c->kind == LISTEN_HTTPS ? c->stream.sni : NULL,
+	};
+}
+
 /* ---- beginning and end ---- */
 
 void client_accept(struct proxy *p, int fd, const struct addr *peer, enum listener_kind kind)
@@ -89,7 +98,6 @@ enum client_step client_kill(struct client *c, bool graceful, const char *why)
 static void client_timeout(struct timer *t)
 {
 	struct client *c = container_of(t, struct client, timer);
-
 	bool idle = c->state == CLIENT_IDLE || (c->h2 && c->wait == CLIENT_WAITS_IDLE);
 
 	if (c->state == CLIENT_CLOSING || c->state == CLIENT_FINISH)
@@ -100,8 +108,6 @@ static void client_timeout(struct timer *t)
 	(void)client_kill(c, idle, "client_timeout");
 	loop_wake(c->proxy->loop, &c->task);
 }
-
-/* ---- reading a request ---- */
 
 /* ---- a passthrough ---- */
 

@@ -96,9 +96,7 @@ static enum client_step client_refuse(struct client *c, const struct h1_error *e
 
 static enum client_step client_request(struct client *c, const struct msg *m)
 {
-	struct xfer_request r = { .msg = m,
-				  .kind = c->kind,
-				  .sni = c->kind == LISTEN_HTTPS ? c->stream.sni : NULL };
+	struct xfer_request r = client_asks(c, m);
 	bool body = m->body != BODY_NONE && !(m->body == BODY_LENGTH && m->body_bytes == 0);
 
 	if (!client_get_xfer(c))
@@ -300,7 +298,7 @@ static int client_send_slab(struct client *c)
 		len += (size_t)n;
 	}
 	if (n == BODY_BROKEN) {
-		c->end = c->xfer->body.err ? "cache_error" : "fill_failed";
+		c->end = reply_broken(c->xfer);
 		return -EIO;
 	}
 	if (len == 0)

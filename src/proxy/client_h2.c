@@ -97,6 +97,16 @@ static void wait(struct client *c)
 						   : CLIENT_WAITS_NONE);
 }
 
+/* What one send takes of the codec's output: bytes, 0: there is none; else what broke. */
+static int send_some(struct client *c)
+{
+	int n = h2_make(c->h2, c->proxy->net.plain, NET_PLAIN_BYTES);
+
+	if (n <= 0)
+		return n;
+	return stream_send(&c->stream, (struct slice){ c->proxy->net.plain, (size_t)n }, false);
+}
+
 /* 0, or what broke. */
 static int send_all(struct client *c)
 {
@@ -108,14 +118,10 @@ static int send_all(struct client *c)
 			loop_wake(c->proxy->loop, &c->task);
 			return 0;
 		}
-		n = h2_make(c->h2, c->proxy->net.plain, NET_PLAIN_BYTES);
+		n = send_some(c);
 		if (n <= 0)
 			return n;
 		sent += (size_t)n;
-		n = stream_send(&c->stream, (struct slice){ c->proxy->net.plain, (size_t)n },
-				false);
-		if (n < 0)
-			return n;
 		c->sent_ms = proxy_now(c->proxy);
 		if (c->wait == CLIENT_WAITS_ROOM)
 			enter_wait(c, CLIENT_WAITS_NONE);
@@ -163,14 +169,9 @@ enum client_step client_h2_run(struct client *c)
 /* Its last word, if that goes without waiting. */
 static void say_bye(struct client *c)
 {
-	int n;
-
 	h2_goaway(c->h2, true);
-	n = stream_writable(&c->stream) ? h2_make(c->h2, c->proxy->net.plain, NET_PLAIN_BYTES) : 0;
-	if (n > 0)
-		n = stream_send(&c->stream, (struct slice){ c->proxy->net.plain, (size_t)n },
-				false);
-	(void)n;
+	if (stream_writable(&c->stream))
+		(void)send_some(c);
 }
 
 void client_h2_end(struct client *c, bool graceful, const char *why)

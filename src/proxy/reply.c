@@ -27,6 +27,11 @@ bool reply_has_body(const struct xfer *x)
 	return x->method != METHOD_HEAD && x->status != 304 && x->body.count > 0;
 }
 
+const char *reply_broken(const struct xfer *x)
+{
+	return x->body.err ? "cache_error" : "fill_failed";
+}
+
 void reply_count(struct xfer *x)
 {
 	struct stats *st = &x->proxy->stats;

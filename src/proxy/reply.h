@@ -19,6 +19,8 @@ struct reply_head {
 /* The xfer must be in XFER_ANSWER; <h> points into itself and into the xfer. */
 void reply_head(const struct xfer *x, struct reply_head *h);
 bool reply_has_body(const struct xfer *x);
+/* Why its body cannot be read to its end, for reply_log(). */
+const char *reply_broken(const struct xfer *x);
 /* Once, when the answer stands. */
 void reply_count(struct xfer *x);
 /* Once, when nothing more is sent; <end>: why it ended early, NULL: it did not. */
