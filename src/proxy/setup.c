@@ -99,7 +99,7 @@ struct setup_account setup_account(const struct config *c, const struct conf_mir
 				   unsigned account)
 {
 	struct setup_account a = { .source_text = "" };
-	const struct conf_addrs *bind = bind_of(c, m, up);
+	const struct conf_addrs *bind;
 	sa_family_t family;
 	unsigned n = 0;
 
@@ -108,6 +108,7 @@ struct setup_account setup_account(const struct config *c, const struct conf_mir
 		a.login = &m->accounts[account];
 		return a;
 	}
+	bind = bind_of(c, m, up);
 	if (sources_of(bind, &family) < 2)
 		return a;
 	a.source = account + 1;
