@@ -97,22 +97,32 @@ void fetch_start(struct fetch *f, struct proxy *p, const struct fetch_opts *o)
 
 /* ---- asking ---- */
 
+/* A whole field, or ""; NULL: no memory. */
+static const char *fetch_range(struct fetch *f)
+{
+	const struct fetch_opts *o = &f->o;
+
+	if (f->probing)
+		return "";
+	if (o->first_byte)
+		return "Range: bytes=0-0\r\n";
+	if (o->to > 0)
+		return arena_printf(&f->arena, "Range: bytes=%llu-%llu\r\n",
+				    (unsigned long long)o->from, (unsigned long long)o->to);
+	if (o->from > 0)
+		return arena_printf(&f->arena, "Range: bytes=%llu-\r\n",
+				    (unsigned long long)o->from);
+	return "";
+}
+
 static bool fetch_make_request(struct fetch *f)
 {
 	struct slice target = f->probing ? SLICE("/v2/") : f->at.target;
 	const char *auth = fetch_authorization(f);
 	const char *authority = uri_authority(&f->arena, &f->at);
-	const char *range = "";
+	const char *range = fetch_range(f);
 	const char *form = "";
 
-	if (f->o.to > 0 && !f->probing)
-		range = arena_printf(&f->arena, "Range: bytes=%llu-%llu\r\n",
-				     (unsigned long long)f->o.from, (unsigned long long)f->o.to);
-	else if (f->o.from > 0 && !f->probing)
-		range = arena_printf(&f->arena, "Range: bytes=%llu-\r\n",
-				     (unsigned long long)f->o.from);
-	if (f->o.first_byte && !f->probing)
-		range = "Range: bytes=0-0\r\n";
 	if (f->o.form.ptr)
 		form = arena_printf(&f->arena,
 				    "Content-Type: application/x-www-form-urlencoded\r\n"
