@@ -84,10 +84,9 @@ struct fetch {
 	bool fresh;        /* the retry: on a new connection */
 	bool probing;      /* asking /v2/ for the challenge */
 	bool timed_out;
-	bool sure;           /* the realm is what upstream has named just now */
-	struct token *token; /* held by reference while used or waited for */
-	struct token
-		*doubted; /* it failed: the request goes without one, to see who its realm is */
+	bool sure;              /* the realm is what upstream has named just now */
+	struct token *token;    /* held by reference while used or waited for */
+	struct token *doubted;  /* it failed: the request goes without, to see the realm */
 	struct list token_node; /* in token.waiters */
 	struct upconn *conn;
 	uint32_t member; /* of its pool: who answered last */

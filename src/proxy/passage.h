@@ -31,7 +31,7 @@ struct passage {
 	struct client *client;
 	const struct conf_passthrough *conf; /* of <mirror>'s generation */
 	struct mirror *mirror;
-	struct upconn *up; /* NULL: given back */
+	struct upconn *up;
 	struct splice splice;
 	enum passage_state state;
 	uint64_t begun_ms;
