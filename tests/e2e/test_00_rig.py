@@ -135,13 +135,13 @@ def test_fault_stall_and_slow_first_byte(rig, image):
     """A stalled answer goes on when the test releases it, not before."""
     path = blob_link(rig, image, image.layers[0])
     with rig.cdn.fault(httpd.stall(1000)) as f, to(rig.cdn, rig) as w:
-        w.send(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n")
+        w.request("GET", path, host="x")
         a = w.head()
         assert len(w.take(1000)) == 1000 and f.held.wait(5)
         f.release()
         assert len(w.take(int(a.get("Content-Length")) - 1000)) == image.blobs[image.layers[0]] - 1000
     with rig.cdn.fault(httpd.slow_first_byte()) as f, to(rig.cdn, rig) as w:
-        w.send(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n")
+        w.request("GET", path, host="x")
         assert f.held.wait(5)
         f.release()
         assert w.answer().status == 200

@@ -310,7 +310,7 @@ def test_oversize_head(wire, what, head):
 def test_oversize_target(wire):
     """A target that is too long: 400, 414 or 431, and the end."""
     w = wire()
-    w.send(f"GET /v2/{'a' * 100_000} HTTP/1.1\r\nHost: {HOST}\r\n\r\n")
+    w.request("GET", f"/v2/{'a' * 100_000}")
     assert w.answer().status in (400, 404, 414, 431)
 
 
@@ -331,7 +331,7 @@ def test_slow_clients_hold_nobody(start, rig, wire, fresh):
         wire(s, port="plain").send(f"GET /v2/ HTTP/1.1\r\nHost: {HOST}\r\nX-Slow")
     for _ in range(20):
         w = wire(s)
-        w.send(f"GET {path} HTTP/1.1\r\nHost: {HOST}\r\n\r\n")
+        w.request("GET", path)
         assert w.head().status == 200
     a = wire(s).ask("GET", path)
     assert images.digest_of(a.body) == one.layers[0]
@@ -344,7 +344,7 @@ def test_client_that_leaves(rig, wire, sluice, fresh):
     path = f"/v2/docker.io/{fresh.repo}/blobs/{fresh.layers[0]}"
     with rig.cdn.fault(httpd.stall(1000), fresh.layers[0][7:]) as f:
         w = wire()
-        w.send(f"GET {path} HTTP/1.1\r\nHost: {HOST}\r\n\r\n")
+        w.request("GET", path)
         assert w.head().status == 200 and f.held.wait(10)
         w.close()
         done = sluice.metrics()["fills_ok_total"]
@@ -358,7 +358,7 @@ def test_client_that_leaves(rig, wire, sluice, fresh):
 def test_half_close(wire, path, blob):
     """A client that ends its sending side after the request still gets the answer."""
     w = wire(port="plain")
-    w.send(f"GET {path} HTTP/1.1\r\nHost: {HOST}\r\n\r\n")
+    w.request("GET", path)
     w.sock.shutdown(1)
     assert w.answer().body == blob
 

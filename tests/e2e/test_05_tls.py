@@ -197,7 +197,7 @@ def test_garbage(sluice, wire):
     """No TLS at all, a broken record after the handshake, a record that is too long: an alert or the
     end, never an answer; Sluice lives."""
     w = wire(ca=None)
-    w.send("GET /v2/ HTTP/1.1\r\nHost: mirror.test\r\n\r\n")
+    w.request("GET", "/v2/")
     assert b"200" not in (w.recv() or b"")
     for record in (b"\x17\x03\x03\x00\x20" + b"x" * 32, b"\x17\x03\x03\xff\xff" + b"x" * 100,
                    b"\x99\x03\x03\x00\x01x", b"\x17\x03\x03\x00\x00"):

@@ -65,7 +65,7 @@ def test_reads_from_a_growing_file(rig, wire, blob):
         a = wire().ask("GET", path, "Range: bytes=1000-200999")
         assert (a.status, a.body) == (206, whole[1000:201000])
         beyond = wire()
-        beyond.send(f"GET {path} HTTP/1.1\r\nHost: mirror.test\r\nRange: bytes={5 * MB}-{5 * MB + 9}\r\n\r\n")
+        beyond.request("GET", path, f"Range: bytes={5 * MB}-{5 * MB + 9}")
         f.release()
         assert beyond.answer().body == whole[5 * MB:5 * MB + 10]
         assert first.done()[1] == digest
@@ -209,7 +209,7 @@ def test_killed_in_a_fill(start, rig, wire, blob):
     s = start()
     with rig.cdn.fault(httpd.stall(3 * MB), digest[7:]) as f:
         w = wire(s)
-        w.send(f"GET {blob_path(image, digest)} HTTP/1.1\r\nHost: mirror.test\r\n\r\n")
+        w.request("GET", blob_path(image, digest))
         assert f.held.wait(15)
         s.kill()
     assert not s.blob_file(digest).exists()
@@ -270,7 +270,7 @@ def test_eviction_spares_what_is_read(start, rig, wire):
     image = images.plain(rig.push, "library/evict-read", "latest",
                          [{"data": images.noise(f"r{i}", 24 * MB)} for i in range(4)])
     w = wire(s)
-    w.send(f"GET {blob_path(image, image.layers[0])} HTTP/1.1\r\nHost: mirror.test\r\n\r\n")
+    w.request("GET", blob_path(image, image.layers[0]))
     a = w.head()
     for d in image.layers[1:]:
         assert wire(s).ask("GET", blob_path(image, d)).status == 200

@@ -7,15 +7,12 @@ import socket
 import pytest
 
 from rig import httpd, images
+from rig.images import blob_path
 from rig.mirror import sluice as run_sluice
 from rig.proc import wait_for
 from rig.wire import ACCEPT
 
 HOST = "mirror.test"
-
-
-def ask_blob(w, image, digest):
-    w.send(f"GET /v2/docker.io/{image.repo}/blobs/{digest} HTTP/1.1\r\nHost: {HOST}\r\n\r\n")
 
 
 def test_sigterm_drains(start, rig, wire, fresh):
@@ -27,7 +24,7 @@ def test_sigterm_drains(start, rig, wire, fresh):
     assert idle.ask("GET", "/v2/").status == 200
     with rig.cdn.fault(httpd.stall(1000), digest[7:]) as f:
         w = wire(s)
-        ask_blob(w, fresh, digest)
+        w.request("GET", blob_path(fresh, digest))
         assert w.head().status == 200 and f.held.wait(10)
         s.term()
         wait_for(lambda: refused(s.ports["https"]), 10, "no more connections")
@@ -50,7 +47,7 @@ def test_sigterm_has_a_bound(start, rig, wire, fresh):
     s = start({"server": {"drain_timeout": "1s"}})
     with rig.cdn.fault(httpd.stall(1000), fresh.layers[0][7:]) as f:
         w = wire(s)
-        ask_blob(w, fresh, fresh.layers[0])
+        w.request("GET", blob_path(fresh, fresh.layers[0]))
         assert f.held.wait(10)
         s.stop(seconds=25)
         assert w.closed() in ("close_notify", "fin", "reset")
@@ -72,7 +69,7 @@ def test_sighup_changes_mirrors(start, rig, wire, fresh):
     digest = fresh.layers[0]
     with rig.cdn.fault(httpd.stall(1000), digest[7:]) as f:
         w = wire(s)
-        ask_blob(w, fresh, digest)
+        w.request("GET", blob_path(fresh, digest))
         assert w.head().status == 200 and f.held.wait(10)
         s.reload({"mirror docker.io": None, "mirror second.test": {
             "host": "second.mirror.test", "upstream": rig.front.url, "ca": rig.ca.pem,
@@ -123,7 +120,7 @@ def test_sighup_names_what_takes_a_restart(start, wire):
 def test_reload_with_everything_down(start, rig, wire, fresh):
     """No upstream and no name server answers: it starts, reloads, and serves what is cached."""
     s = start()
-    path = f"/v2/docker.io/{fresh.repo}/blobs/{fresh.layers[0]}"
+    path = blob_path(fresh, fresh.layers[0])
     by_digest = f"/v2/docker.io/{fresh.repo}/manifests/{fresh.digest}"
     assert wire(s).ask("GET", path, host=HOST).status == 200
     assert wire(s).ask("GET", by_digest, host=HOST).status == 200
@@ -171,7 +168,7 @@ def test_access_log(start, rig, wire, fresh):
     """One JSON line per request with every field: miss, hit, join, pass, local, errors."""
     s = start()
     digest, size = fresh.layers[0], fresh.blobs[fresh.layers[0]]
-    path = f"/v2/docker.io/{fresh.repo}/blobs/{digest}"
+    path = blob_path(fresh, digest)
     w = wire(s)
     agent = "User-Agent: agent \"quoted\" \\ back\xff"
     assert w.ask("GET", path, agent).status == 200
@@ -203,9 +200,9 @@ def test_access_log_join_and_aborted(start, rig, wire, fresh):
     digest = fresh.layers[0]
     with rig.cdn.fault(httpd.stall(1000), digest[7:]) as f:
         first, second = wire(s), wire(s)
-        ask_blob(first, fresh, digest)
+        first.request("GET", blob_path(fresh, digest))
         assert first.head().status == 200 and f.held.wait(10)
-        ask_blob(second, fresh, digest)
+        second.request("GET", blob_path(fresh, digest))
         s.wait_metric("cache_joins_total", 1)
         assert second.head().status == 200
         second.close()
@@ -270,7 +267,7 @@ def test_metrics_count(start, rig, wire, fresh):
     """The counters say what happened: connections, handshakes, requests, bytes both ways."""
     s = start()
     size = fresh.blobs[fresh.layers[0]]
-    path = f"/v2/docker.io/{fresh.repo}/blobs/{fresh.layers[0]}"
+    path = blob_path(fresh, fresh.layers[0])
     delta = s.delta()
     for _ in range(2):
         assert len(wire(s).ask("GET", path).body) == size
@@ -288,11 +285,11 @@ def test_connections_come_back(start, wire, rig, fresh):
     descriptors are as many as before."""
     s = start()
     fds = pathlib.Path(f"/proc/{s.process.pid}/fd")
-    path = f"/v2/docker.io/{fresh.repo}/blobs/{fresh.layers[0]}"
+    path = blob_path(fresh, fresh.layers[0])
     assert wire(s).ask("GET", path, "Connection: close").status == 200
     for i in range(200):
         w = wire(s)
-        w.send(f"GET {path} HTTP/1.1\r\nHost: {HOST}\r\n\r\n")
+        w.request("GET", path)
         if i % 2:
             assert w.answer().status == 200
         w.close()

@@ -71,8 +71,7 @@ class Client(threading.Thread):
             first = r.randrange(1, len(whole))
             last = min(len(whole) - 1, first + r.choice([0, 100, 70000, len(whole)]))
             headers, want = [f"Range: bytes={first}-{last}"], whole[first:last + 1]
-        w.send(f"GET {path} HTTP/1.1\r\nHost: mirror.test\r\n"
-               + "".join(f"{h}\r\n" for h in headers) + "\r\n")
+        w.request("GET", path, *headers)
         leave = r.random()
         if leave < 0.1:                 # without a word
             return False

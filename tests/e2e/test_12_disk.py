@@ -206,7 +206,7 @@ def test_truncated_under_a_reader(start, rig, wire, blob):
     assert get(wire(s), image, digest)[:2] == (200, digest)
     wait_for(s.blob_file(digest).exists, 10, "the blob's file")
     w = wire(s)
-    w.send(f"GET {blob_path(image, digest)} HTTP/1.1\r\nHost: mirror.test\r\n\r\n")
+    w.request("GET", blob_path(image, digest))
     a = w.head()
     os.truncate(s.blob_file(digest), 5 * MB + 123)
     assert images.digest_of(w.take(int(a.get("Content-Length")))) == digest
@@ -362,7 +362,7 @@ def test_damaged_under_a_reader(start, rig, wire, blob):
     s = start({"cache": {"scrub": "0s"}})
     published(s, wire, image, [digest])
     w = wire(s)
-    w.send(f"GET {blob_path(image, digest)} HTTP/1.1\r\nHost: mirror.test\r\n\r\n")
+    w.request("GET", blob_path(image, digest))
     size = int(w.head().get("Content-Length"))
     flip(s.blob_file(digest), size - 10)
     assert sluice("verify", "-c", s.file).returncode == 1

@@ -9,14 +9,14 @@ from rig import httpd, images
 from rig.images import blob_path
 from rig.proc import wait_for
 
-HOST, MB = "mirror.test", 1 << 20
+MB = 1 << 20
 LAYER, AT = 40 * MB, 20 * MB        # of the blob, about; where upstream holds it
 STEP = 8 * MB                       # the journal lags behind by less than this, and a write
 
 
-@pytest.fixture
-def half(rig):
-    image = images.one_blob(rig.push, "library/half", LAYER)
+@pytest.fixture(scope="module")
+def half(shared_rig):
+    image = images.one_blob(shared_rig.push, "library/half", LAYER)
     return image, image.largest
 
 
@@ -28,22 +28,25 @@ def part(s, digest, suffix=""):
     return s.cache / "partial" / (digest.replace(":", "-") + suffix)
 
 
-def ask(w, image, digest):
-    w.send(f"GET {blob_path(image, digest)} HTTP/1.1\r\nHost: {HOST}\r\n\r\n")
-
-
 def leave_half(s, rig, wire, half, end, at=AT):
     """A pull that upstream holds in the middle when `end` ends the process."""
     image, digest = half
     with rig.cdn.fault(httpd.stall(at), digest[7:], times=1) as f:
         w = wire(s)
-        ask(w, image, digest)
+        w.request("GET", blob_path(image, digest))
         assert f.held.wait(20)
         wait_for(lambda: part(s, digest, ".journal").exists()
                  and saved(s, digest) > at - STEP, 20, "a journal")
         end()
         w.close()
         f.release()
+
+
+def looks_in(w, half, *headers):
+    """A client that leaves when the body begins."""
+    w.request("GET", blob_path(*half), *headers)
+    w.head()
+    w.close()
 
 
 def saved(s, digest):
@@ -58,7 +61,7 @@ def whole(s, rig, wire, half):
     """The blob, right; and the bytes that upstream gave for it."""
     image, digest = half
     rig.cdn.log.clear()
-    got = wire(s).ask("GET", blob_path(image, digest), host=HOST)
+    got = wire(s).ask("GET", blob_path(image, digest))
     assert got.status == 200 and images.digest_of(got.body) == digest
     wait_for(lambda: s.blob_file(digest).exists(), 20, "published")
     wait_for(lambda: not part(s, digest).exists() and not part(s, digest, ".journal").exists(),
@@ -66,17 +69,12 @@ def whole(s, rig, wire, half):
     return sum(r.sent for r in rig.cdn.seen(digest[7:]))
 
 
-def kill(s):
-    s.kill()
-    s.process.wait(20)
-
-
 @pytest.mark.parametrize("how", ["kill", "term"])
 def test_goes_on_after_a_restart(start, rig, wire, half, how):
     """SIGKILL or SIGTERM in the middle: the next request gets the whole, and only the rest comes
     from upstream."""
     s = start({"server": {"drain_timeout": "1s"}})
-    leave_half(s, rig, wire, half, (lambda: kill(s)) if how == "kill" else s.stop)
+    leave_half(s, rig, wire, half, s.kill if how == "kill" else s.stop)
     assert not s.blob_file(half[1]).exists()
     s.start()
     assert whole(s, rig, wire, half) == size_of(half) - from_log(s)
@@ -97,10 +95,10 @@ def test_a_damaged_beginning_is_never_served_as_whole(start, rig, wire, half):
     itself, and the next pull is right."""
     image, digest = half
     s = start()
-    leave_half(s, rig, wire, half, lambda: kill(s))
+    leave_half(s, rig, wire, half, s.kill)
     spoil_byte(s, digest)
     s.start()
-    got = wire(s).ask("GET", blob_path(image, digest), host=HOST)
+    got = wire(s).ask("GET", blob_path(image, digest))
     assert got.cut or got.status != 200
     assert s.metrics()["fills_corrupt_total"] == 1
     wait_for(lambda: s.blob_file(digest).exists(), 10, "the second try")
@@ -112,7 +110,7 @@ def test_a_damaged_beginning_is_never_served_as_whole(start, rig, wire, half):
 def test_what_cannot_be_gone_on_with_begins_anew(start, rig, wire, half, what):
     image, digest = half
     s = start()
-    leave_half(s, rig, wire, half, lambda: kill(s))
+    leave_half(s, rig, wire, half, s.kill)
     journal = part(s, digest, ".journal")
     if what == "journal":
         journal.write_text("sluice partial 1\nsize x\nbytes 5\n")
@@ -155,10 +153,7 @@ def test_nobody_wants_it(start, rig, wire, half):
     image, digest = half
     s = start()
     with rig.cdn.fault(httpd.trickle(100_000, 0.05), digest[7:], times=1):
-        w = wire(s)
-        ask(w, image, digest)
-        w.head()
-        w.close()
+        looks_in(wire(s), half)
         s.wait_metric("fills_dropped_total", 1, 30)
     assert not s.blob_file(digest).exists()
     wait_for(lambda: part(s, digest, ".journal").exists(), 10, "what came is kept")
@@ -174,10 +169,7 @@ def test_nobody_wants_what_does_not_come(start, rig, wire, half, fault):
         if fault.body.__qualname__.startswith("trickle"):
             faults.enter_context(rig.cdn.fault(httpd.chunked(), digest[7:]))
         faults.enter_context(rig.cdn.fault(fault, digest[7:], times=1))
-        w = wire(s)
-        ask(w, image, digest)
-        w.head()
-        w.close()
+        looks_in(wire(s), half)
         s.wait_metric("fills_dropped_total", 1, 30)
     assert not s.blob_file(digest).exists()
     assert whole(s, rig, wire, half) > 0
@@ -189,10 +181,7 @@ def test_finished_though_nobody_wants_it(start, rig, wire, half, change):
     image, digest = half
     s = start({"cache": change})
     with rig.cdn.fault(httpd.trickle(200_000, 0.05, 24 * MB), digest[7:], times=1):
-        w = wire(s)
-        ask(w, image, digest)
-        w.head()
-        w.close()
+        looks_in(wire(s), half)
         wait_for(lambda: s.blob_file(digest).exists(), 40, "published")
     assert s.metrics()["fills_dropped_total"] == 0
 
@@ -203,13 +192,9 @@ def test_a_range_closed_early_drops_nothing_that_others_read(start, rig, wire, h
     s = start()
     with rig.cdn.fault(httpd.trickle(400_000, 0.1, 30 * MB), digest[7:], times=1):
         reader = wire(s)
-        ask(reader, image, digest)
+        reader.request("GET", blob_path(image, digest))
         assert reader.head().status == 200
         for i in range(5):
-            w = wire(s)
-            w.send(f"GET {blob_path(image, digest)} HTTP/1.1\r\nHost: {HOST}\r\n"
-                   f"Range: bytes={i * MB}-\r\n\r\n")
-            w.head()
-            w.close()
+            looks_in(wire(s), half, f"Range: bytes={i * MB}-")
         assert images.digest_of(reader.take(image.blobs[digest])) == digest
     assert len(rig.cdn.seen(digest[7:])) == 1

@@ -448,7 +448,7 @@ def test_the_head_of_a_cold_blob_does_not_wait(ups, mirror, wire):
     s = mirror([a], stall="30s")
     with a.fault(httpd.stall(0)) as f:
         w = wire(s, name=HOST)
-        w.send(f"GET /v2/x/y/blobs/{blob} HTTP/1.1\r\nHost: {HOST}\r\n\r\n")
+        w.request("GET", f"/v2/x/y/blobs/{blob}", host=HOST)
         head = w.head()
         assert head.status == 200 and head.get("Content-Length") == str(len(data))
         assert not f.gate.is_set()

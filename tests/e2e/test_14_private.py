@@ -523,7 +523,7 @@ def test_joined_fill(rig, wire, mirror, get):
     assert get(manifest(big), value, *ACCEPT).status == 200
     with rig.cdn.fault(httpd.stall(1 << 20), big.largest.rpartition(":")[2]) as f:
         w = wire(mirror, name=HOST)
-        w.send(f"GET {path} HTTP/1.1\r\nHost: {HOST}\r\n{value}\r\n\r\n")
+        w.request("GET", path, value, host=HOST)
         assert w.head().status == 200 and f.held.wait(20)
         for thief in ([], [bearer(rig, "private/other")], [bearer(rig, user="")]):
             assert get(path, *thief).status == 401

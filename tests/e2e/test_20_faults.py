@@ -296,7 +296,7 @@ def test_upstream_comes_back(start, rig, home, image):
     with rig.cdn.fault(httpd.Fault(body=vanish), layer[7:], times=1), Wire(
             ("127.0.0.1", s.ports["plain"])) as w:
         w.sock.settimeout(60)
-        w.send(f"GET /v2/{image.repo}/blobs/{layer} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        w.request("GET", f"/v2/{image.repo}/blobs/{layer}", host="127.0.0.1")
         wait_for(lambda: "retry=2" in s.process.log.read_text(), 20, s.tail)
         again = rig.another_front(port=port).start()
         a = w.answer()

@@ -186,9 +186,13 @@ class Wire:
             a.cut = True
         return a
 
-    def ask(self, method, path, *headers, host="mirror.test", body=""):
+    def request(self, method, path, *headers, host="mirror.test", body=""):
+        """Sends it, and reads nothing."""
         self.send(f"{method} {path} HTTP/1.1\r\nHost: {host}\r\n"
                   + "".join(f"{h}\r\n" for h in headers) + f"\r\n{body}")
+
+    def ask(self, method, path, *headers, **kw):
+        self.request(method, path, *headers, **kw)
         return self.answer(method)
 
     def closed(self):
