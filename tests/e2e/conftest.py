@@ -16,6 +16,7 @@ sys.path.insert(0, str(HERE))
 sys.dont_write_bytecode = True
 
 from rig import Rig, images                         # noqa: E402
+from rig.listener import Listener               # noqa: E402
 from rig.mirror import BINARY, Sluice               # noqa: E402
 from rig.wire import Wire                           # noqa: E402
 from rig.wire2 import Wire2                         # noqa: E402
@@ -144,16 +145,29 @@ def start(rig, tmp_path_factory):
 def wire(sluice, rig, request):
     """wire(): a raw TLS connection to the session's Sluice; wire(to=other, name=SNI, ..).  Where
     `versions` is set, the test's ask() is by HTTP/1.1 and then by HTTP/2."""
-    opened = []
+    opened, by_2 = [], getattr(request, "param", "1.1") == "2"
 
-    def connect(to=None, port="https", **kw):
+    def connect(to=None, port="https", kind=None, **kw):
         kw.setdefault("ca", rig.ca.pem if port == "https" else None)
-        kind = Wire2 if getattr(request, "param", "1.1") == "2" and port == "https" else Wire
+        kind = kind or (Wire2 if by_2 and port == "https" else Wire)
         opened.append(kind(("127.0.0.1", (to or sluice).ports[port]), **kw))
         return opened[-1]
     yield connect
     for w in opened:
         w.close()
+
+
+@pytest.fixture
+def listen():
+    """listen(address, serve=..): a Listener, ended with the test."""
+    running = []
+
+    def begin(*args, **kw):
+        running.append(Listener(*args, **kw))
+        return running[-1]
+    yield begin
+    for x in running:
+        x.stop()
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -1,7 +1,6 @@
 """Towards the upstream: tokens, redirects, what is passed on and what never is, errors."""
 import base64
 import json
-import socket
 import threading
 
 import pytest
@@ -9,7 +8,7 @@ import pytest
 from rig import httpd, images, tokens
 from rig.clients import Mirror, Skopeo
 from rig.httpd import Reply
-from rig.proc import wait_for
+from rig.proc import free_port, wait_for
 from rig.wire import ACCEPT
 
 HOST = "docker.mirror.test"
@@ -149,35 +148,14 @@ def test_realm_talks_nonsense(rig, manifest, body):
     assert manifest().status == 200
 
 
-def test_realm_by_http_is_refused(start, rig, manifest, fresh):
+def test_realm_by_http_is_refused(start, rig, manifest, fresh, listen):
     """A challenge that points to plain HTTP is not followed."""
-    plain = Spy()
+    plain = listen("127.0.0.3")
     s = start()  # one that has not learned the right realm yet
     with rig.front.fault(httpd.header("WWW-Authenticate", challenge(rig, fresh)[0][1].replace(
-            rig.auth.url, plain.url)), "/manifests/"):
+            rig.auth.url, f"http://{plain.host}")), "/manifests/"):
         assert manifest(to=s).status in (401, 502)
-    assert plain.close() == 0
-
-
-class Spy:
-    """Counts connections and answers none."""
-    def __init__(self, address="127.0.0.3"):
-        self.sock = socket.create_server((address, 0))
-        self.url = "http://%s:%d" % self.sock.getsockname()
-        self.count = 0
-        threading.Thread(target=self.run, daemon=True).start()
-
-    def run(self):
-        try:
-            while True:
-                self.sock.accept()[0].close()
-                self.count += 1
-        except OSError:
-            pass
-
-    def close(self):
-        self.sock.close()
-        return self.count
+    assert not plain.seen
 
 
 # Credentials and what a client sends.
@@ -290,13 +268,13 @@ def test_redirect_manifest(rig, manifest, fresh):
     assert (a.status, a.body) == (200, fresh.raw)
 
 
-def test_redirect_to_http_is_refused(rig, get, layer):
+def test_redirect_to_http_is_refused(rig, get, layer, listen):
     """https to http: 502, and nobody connects there."""
-    spy = Spy()
-    with rig.front.fault(httpd.redirect(f"{spy.url}/blob"), layer):
+    spy = listen("127.0.0.3")
+    with rig.front.fault(httpd.redirect(f"http://{spy.host}/blob"), layer):
         a = get(layer)
     assert (a.status, bool(a.code)) == (502, True)
-    assert spy.close() == 0
+    assert not spy.seen
 
 
 @pytest.mark.parametrize("target", [
@@ -381,10 +359,7 @@ def test_upstream_message_is_kept(rig, get, layer):
 
 def test_upstream_is_down(start, rig, wire):
     """Nobody listens: 502 and an OCI error, cached things are still served."""
-    spy = Spy("127.0.0.1")
-    url = spy.url.replace("http:", "https:")
-    spy.close()
-    s = start({"mirror down.test": {"upstream": url, "private": "yes"}})
+    s = start({"mirror down.test": {"upstream": f"https://127.0.0.1:{free_port()}", "private": "yes"}})
     a = wire(s).ask("GET", "/v2/down.test/a/b/manifests/latest", *ACCEPT)
     assert a.status in (502, 504) and a.code
 

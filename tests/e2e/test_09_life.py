@@ -9,7 +9,7 @@ import pytest
 from rig import httpd, images
 from rig.images import blob_path
 from rig.mirror import sluice as run_sluice
-from rig.proc import wait_for
+from rig.proc import refused, wait_for
 from rig.wire import ACCEPT
 
 HOST = "mirror.test"
@@ -34,12 +34,6 @@ def test_sigterm_drains(start, rig, wire, fresh):
         assert images.digest_of(w.take(fresh.blobs[digest])) == digest
         assert w.closed() == "close_notify"
     assert s.process.wait(20) == 0
-
-
-def refused(port):
-    with socket.socket() as x:
-        x.settimeout(2)
-        return x.connect_ex(("127.0.0.1", port)) != 0
 
 
 def test_sigterm_has_a_bound(start, rig, wire, fresh):

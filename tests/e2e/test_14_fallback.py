@@ -1,14 +1,13 @@
 """Several upstreams, several accounts: who is asked, who is left in peace, and what is told."""
 import json
 import re
-import socket
 import threading
 
 import pytest
 
 from rig import httpd, images, tokens
 from rig.httpd import Reply, Server
-from rig.proc import wait_for
+from rig.proc import free_port, wait_for
 from rig.wire import ACCEPT
 
 HOST = "docker.mirror.test"
@@ -105,9 +104,7 @@ def manifest(n=0):
 
 
 def closed_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return "https://127.0.0.1:%d" % s.getsockname()[1]
+    return f"https://127.0.0.1:{free_port()}"
 
 
 # The order.

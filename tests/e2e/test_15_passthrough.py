@@ -3,7 +3,6 @@ import contextlib
 import hashlib
 import os
 import random
-import select
 import socket
 import ssl
 import threading
@@ -13,61 +12,19 @@ import pytest
 
 from rig import httpd
 from rig.clients import curl
-from rig.mirror import ini, merge
-from rig.proc import wait_for
+from rig.mirror import merge
+from rig.proc import free_port, refused, wait_for
 from rig.wire import Wire
 
 GIT = "git.example.com"
 BODY = random.Random(15).randbytes(8 << 20)
 
 
-class Peer:
-    """A TCP server: each connection goes to talk(socket), in a thread of its own."""
-    def __init__(self, talk, address="127.0.0.1"):
-        self.talk, self.socket = talk, socket.create_server((address, 0))
-        self.place = "%s:%d" % self.socket.getsockname()
-        self.open, self.errors, self.count = [], [], 0
-        threading.Thread(target=self.serve, daemon=True).start()
-
-    def serve(self):
-        with contextlib.suppress(OSError):
-            while True:
-                s = self.socket.accept()[0]
-                s.settimeout(30)
-                self.count += 1
-                self.open.append(s)
-                threading.Thread(target=self.one, args=(s,), daemon=True).start()
-
-    def one(self, s):
-        try:
-            self.talk(s)
-        except Exception as e:          # looked at by the test
-            self.errors.append(repr(e))
-        finally:
-            with contextlib.suppress(OSError):
-                s.close()
-
-    def close(self):
-        for s in [self.socket, *self.open]:
-            with contextlib.suppress(OSError):
-                s.shutdown(socket.SHUT_RDWR)
-            s.close()
-
-
-@pytest.fixture
-def serve(request):
-    def begin(talk, **kw):
-        p = Peer(talk, **kw)
-        request.addfinalizer(p.close)
-        return p
-    return begin
-
-
 @pytest.fixture
 def passes(start):
     """passes(peer, {key: value}, {section: ..}): a Sluice with [passthrough git] to it."""
     def begin(peer, keys=None, more=None):
-        place = peer if isinstance(peer, str) else peer.place
+        place = peer if isinstance(peer, str) else peer.host
         return start(merge({"passthrough git": {"sni": f"{GIT} *.corp.example", "upstream": place,
                                                 **(keys or {})}}, more or {}))
     return begin
@@ -102,6 +59,11 @@ def rest(s):
     while data := s.recv(1 << 18):
         got += data
     return bytes(got)
+
+
+def echo(s):
+    while data := s.recv(1 << 16):
+        s.sendall(data)
 
 
 def sha(data):
@@ -150,7 +112,7 @@ def test_curl(rig, passes, cert, tmp_path):
 
 
 @pytest.mark.parametrize("size", [1, 100, 100000])
-def test_hello_in_pieces(passes, serve, size):
+def test_hello_in_pieces(passes, listen, size):
     """It arrives as it was sent, however it came."""
     seen = []
     first = hello(alpn=["http/1.1", "x" * 200])
@@ -158,7 +120,7 @@ def test_hello_in_pieces(passes, serve, size):
     def talk(s):
         seen.append(rest(s))
         s.sendall(b"answer")
-    s = passes(serve(talk))
+    s = passes(listen(serve=talk))
     c = connect(s)
     c.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     for at in range(0, len(first), size):
@@ -171,7 +133,7 @@ def test_hello_in_pieces(passes, serve, size):
     assert seen == [first + b"behind it"]
 
 
-def test_hello_over_records(passes, serve):
+def test_hello_over_records(passes, listen):
     """A ClientHello in many records, with bytes behind it in the same segment."""
     seen = []
     first = hello()
@@ -181,13 +143,13 @@ def test_hello_over_records(passes, serve):
     def talk(s):
         seen.append(take(s, len(cut) + 4))
         s.sendall(b"ok")
-    s = passes(serve(talk))
+    s = passes(listen(serve=talk))
     c = connect(s)
     c.sendall(cut + b"more")
     assert take(c, 2) == b"ok" and seen == [cut + b"more"]
 
 
-def test_half_close(passes, serve):
+def test_half_close(passes, listen):
     """A FIN of one side is passed on behind its last byte; the other goes on for as long as it
     likes."""
     def talk(s):
@@ -195,7 +157,7 @@ def test_half_close(passes, serve):
         time.sleep(0.3)
         s.sendall(BODY)
         s.sendall(sha(got).encode())
-    peer = serve(talk)
+    peer = listen(serve=talk)
     s = passes(peer)
     c, first = connect(s), hello()
     c.sendall(first + BODY)
@@ -206,7 +168,7 @@ def test_half_close(passes, serve):
     wait_for(lambda: s.metrics()["passthrough_open"] == 0, 20)
 
 
-def test_server_closes_first(passes, serve):
+def test_server_closes_first(passes, listen):
     """The same the other way round."""
     result = []
 
@@ -214,7 +176,7 @@ def test_server_closes_first(passes, serve):
         s.sendall(BODY)
         s.shutdown(socket.SHUT_WR)
         result.append(sha(rest(s)))
-    s = passes(serve(talk))
+    s = passes(listen(serve=talk))
     c, first = connect(s), hello()
     c.sendall(first)
     assert rest(c) == BODY
@@ -224,7 +186,7 @@ def test_server_closes_first(passes, serve):
     assert result == [sha(first + BODY)]
 
 
-def test_both_ways_at_once_and_slowly(passes, serve):
+def test_both_ways_at_once_and_slowly(passes, listen):
     """8 MB each way at the same time, with readers that rest: nothing is lost or stuck."""
     def talk(s):
         t = threading.Thread(target=lambda: (s.sendall(BODY), s.shutdown(socket.SHUT_WR)))
@@ -234,7 +196,7 @@ def test_both_ways_at_once_and_slowly(passes, serve):
         t.join()
         digests.append(sha(got))
     digests, first = [], hello()
-    s = passes(serve(talk))
+    s = passes(listen(serve=talk))
     c = connect(s)
 
     def send():
@@ -252,13 +214,13 @@ def test_both_ways_at_once_and_slowly(passes, serve):
     wait_for(lambda: digests == [sha(first + BODY)], 20)
 
 
-def test_reset_is_noticed(passes, serve):
+def test_reset_is_noticed(passes, listen):
     """When one side is gone, the other is told at once."""
     def talk(s):
         take(s, 4)
         s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         s.close()
-    s = passes(serve(talk))
+    s = passes(listen(serve=talk))
     c = connect(s)
     c.sendall(hello())
     with contextlib.suppress(ConnectionResetError):
@@ -266,14 +228,14 @@ def test_reset_is_noticed(passes, serve):
     wait_for(lambda: s.metrics()["passthrough_open"] == 0, 20)
 
 
-def test_proxy_protocol(passes, serve):
+def test_proxy_protocol(passes, listen):
     """The header comes first, with the client's address and ours."""
     seen, first = [], hello()
 
     def talk(s):
         seen.append(take(s, 28 + len(first)))
         s.sendall(b"ok")
-    s = passes(serve(talk), {"proxy_protocol": "v2"})
+    s = passes(listen(serve=talk), {"proxy_protocol": "v2"})
     c = connect(s)
     c.sendall(first)
     assert take(c, 2) == b"ok"
@@ -282,44 +244,37 @@ def test_proxy_protocol(passes, serve):
     assert seen == [want + first]
 
 
-def test_other_names(rig, passes, serve, wire):
+def test_other_names(rig, passes, listen, wire):
     """What no section names has Sluice's own TLS, as before."""
-    peer = serve(rest)
+    peer = listen(serve=rest)
     s = passes(peer, {"sni": f"{GIT} *.corp.example *.mirror.test"})
     for name in ("mirror.test", "docker.mirror.test", "", "corp.example", "a.b.corp.example",
                  "xgit.example.com", "git.example.com.evil.test"):
         with Wire(("127.0.0.1", s.ports["https"]), ca=rig.ca.pem, name=name or None) as w:
             assert w.tls.version().startswith("TLS")
-    assert peer.count == 0
+    assert len(peer.seen) == 0
     w = connect(s)
     w.sendall(hello("x.mirror.test"))
-    wait_for(lambda: peer.count == 1, 20)
+    wait_for(lambda: len(peer.seen) == 1, 20)
 
 
-def test_no_server(rig, passes, serve):
+def test_no_server(passes, listen):
     """Refused, or at a private address that is not allowed: the client's connection ends."""
-    gone = socket.create_server(("127.0.0.1", 0))
-    place = "127.0.0.1:%d" % gone.getsockname()[1]
-    gone.close()
-    peer = serve(rest)
-    dns = {"resolver": {"nameservers": rig.dns.address}} if hasattr(rig.dns, "address") else {}
-    for upstream, more in ((place, {}), ("localhost:" + peer.place.partition(":")[2], dns)):
-        s = passes(upstream, more=more)
+    peer = listen(serve=rest)
+    for upstream in (f"127.0.0.1:{free_port()}", "localhost:" + peer.host.partition(":")[2]):
+        s = passes(upstream)
         c = connect(s)
         c.sendall(hello())
         with contextlib.suppress(ConnectionResetError):
             assert c.recv(1) == b""
         assert s.wait_access(lambda x: x["mirror"] == "git")[0]["status"] == 502
         assert s.metrics()["passthrough_failed_total"] == 1
-    assert peer.count == 0
+    assert len(peer.seen) == 0
 
 
-def test_idle(passes, serve):
+def test_idle(passes, listen):
     """Silence ends it after idle_timeout; a byte now and then keeps it."""
-    def talk(s):
-        while data := s.recv(1000):
-            s.sendall(data)
-    s = passes(serve(talk), {"idle_timeout": "2s"})
+    s = passes(listen(serve=echo), {"idle_timeout": "2s"})
     c, first = connect(s), hello()
     c.sendall(first)
     assert take(c, len(first)) == first
@@ -332,40 +287,31 @@ def test_idle(passes, serve):
     assert s.wait_access(lambda x: x["mirror"] == "git")[0]["end"] == "client_timeout"
 
 
-def test_pool(passes, serve):
+def test_pool(passes, listen):
     """Its servers in turn; one that is down is not missed."""
-    gone = socket.create_server(("127.0.0.1", 0))
-    down = "127.0.0.1:%d" % gone.getsockname()[1]
-    gone.close()
-    peers = [serve(lambda s: s.sendall(take(s, 1))) for _ in range(2)]
+    peers = [listen(serve=lambda c: c.sendall(take(c, 1))) for _ in range(2)]
     s = passes("", {"upstream": None, "pool": "forge"},
-               {"pool forge": {"servers": [down, *(p.place for p in peers)]}})
+               {"pool forge": {"servers": [f"127.0.0.1:{free_port()}", *(p.host for p in peers)]}})
     for _ in range(12):
         c = connect(s)
         c.sendall(hello())
         assert take(c, 1) == b"\x16"
         c.close()
-    assert all(p.count >= 2 for p in peers)
+    assert all(len(p.seen) >= 2 for p in peers)
 
 
-def test_drain_and_reload(passes, serve):
+def test_drain_and_reload(passes, listen):
     """A connection outlives a reload that drops its section, and a SIGTERM by drain_timeout."""
-    def talk(s):
-        while data := s.recv(1000):
-            s.sendall(data)
-    s = passes(serve(talk), more={"server": {"drain_timeout": "3s"}})
+    s = passes(listen(serve=echo), more={"server": {"drain_timeout": "3s"}})
     c, first = connect(s), hello()
     c.sendall(first)
     assert take(c, len(first)) == first
-    s.config["passthrough git"] = {"sni": "other.example.com", "upstream": "127.0.0.1:1"}
-    s.file.write_text(ini(s.config))
-    s.process.signal(1)
-    wait_for(lambda: "reload" in s.process.log.read_text(), 20)
+    s.reload({"passthrough git": {"sni": "other.example.com", "upstream": "127.0.0.1:1"}})
     time.sleep(1.5)                     # the old configuration is looked after once a second
     c.sendall(b"still")
     assert take(c, 5) == b"still"
     s.term()
-    wait_for(lambda: not select.select([], [], [], 0.2)[0] and refuses(s), 20)
+    wait_for(lambda: refused(s.ports["https"]), 20)
     c.sendall(b"there")
     assert take(c, 5) == b"there"
     with contextlib.suppress(ConnectionResetError):
@@ -374,20 +320,9 @@ def test_drain_and_reload(passes, serve):
     assert s.access()[-1]["end"] == "shutdown"
 
 
-def refuses(s):
-    try:
-        connect(s).close()
-    except OSError:
-        return True
-    return False
-
-
-def test_many(passes, serve):
+def test_many(passes, listen):
     """200 connections at once, each with its own bytes; descriptors are given back."""
-    def talk(s):
-        while data := s.recv(1 << 16):
-            s.sendall(data)
-    s = passes(serve(talk))
+    s = passes(listen(serve=echo))
     fds = f"/proc/{s.process.pid}/fd"
     before = len(os.listdir(fds))
     first = hello()

@@ -1,15 +1,15 @@
 """HTTP/2 towards clients: streams, windows, limits, ends; and frames that no client would send."""
+import functools
 import random
 import socket
 import struct
-import subprocess
 import threading
 
 import pytest
 
-from rig import httpd, images
-from rig.mirror import ini, merge
-from rig.proc import Process, free_port, wait_for
+from rig import clients, httpd, images
+from rig.images import blob_path
+from rig.proc import Process, free_port, refused, wait_for
 from rig.wire import ACCEPT, Ended, Wire
 from rig.wire2 import Wire2
 
@@ -46,21 +46,13 @@ def blob(shared_rig, image):
 
 @pytest.fixture(scope="module")
 def path(image):
-    return f"/v2/docker.io/{image.repo}/blobs/{image.layers[0]}"
+    return blob_path(image, image.layers[0])
 
 
 @pytest.fixture
-def wire2(sluice, rig):
+def wire2(wire):
     """wire2(): a connection by HTTP/2 to the session's Sluice, or wire2(other)."""
-    opened = []
-
-    def connect(to=None, port="https", **kw):
-        kw.setdefault("ca", rig.ca.pem if port == "https" else None)
-        opened.append(Wire2(("127.0.0.1", (to or sluice).ports[port]), **kw))
-        return opened[-1]
-    yield connect
-    for w in opened:
-        w.close()
+    return functools.partial(wire, kind=Wire2)
 
 
 @pytest.fixture
@@ -96,9 +88,7 @@ def test_chosen_by_alpn(wire, wire2, start):
     assert chosen("http/1.1") == "http/1.1"
     s = start({"server": {"http2": "no"}})
     assert chosen("h2", "http/1.1", to=s) == "http/1.1"
-    s.config = merge(s.config, {"server": {"http2": "yes"}})
-    s.file.write_text(ini(s.config))
-    s.process.signal(1)
+    s.reload({"server": {"http2": "yes"}})
     wait_for(lambda: chosen("h2", "http/1.1", to=s) == "h2", 20, "h2 after the reload")
     assert wire2(s).ask("GET", "/v2/").status == 200
 
@@ -123,8 +113,7 @@ def test_many_streams(sluice, wire2, fresh, image, blob, path):
         asked = {}
         for _ in range(6):
             for d in [*fresh.layers, image.layers[0]]:
-                repo = image.repo if d in image.layers else fresh.repo
-                asked[w.request("GET", f"/v2/docker.io/{repo}/blobs/{d}")] = d
+                asked[w.request("GET", blob_path(image if d in image.layers else fresh, d))] = d
             asked[w.request("GET", "/v2/docker.io/library/none/manifests/x")] = 404
             asked[w.request("HEAD", path)] = "head"
             asked[w.request("GET", f"/v2/docker.io/{fresh.repo}/manifests/{fresh.tag}", *ACCEPT)] = fresh.digest
@@ -180,7 +169,7 @@ def test_cancel(sluice, wire2, rig, path, blob, fresh):
     assert w.until(lambda: gone in w.answers and w.answers[gone].body)
     w.cancel(gone)
     with rig.cdn.fault(httpd.stall(1000), fresh.layers[0][7:]) as f:
-        waits = w.request("GET", f"/v2/docker.io/{fresh.repo}/blobs/{fresh.layers[0]}")
+        waits = w.request("GET", blob_path(fresh, fresh.layers[0]))
         assert f.held.wait(10)
         w.cancel(waits)
         w.give(1 << 30)
@@ -225,7 +214,7 @@ def test_broken_body_cuts(sluice, wire2, rig, fresh):
     digest = fresh.layers[0]
     with rig.cdn.fault(httpd.corrupt(1000), digest[7:]):
         w = wire2()
-        path = f"/v2/docker.io/{fresh.repo}/blobs/{digest}"
+        path = blob_path(fresh, digest)
         a = w.answer(w.request("GET", path))
         assert a.status == 200 and a.cut and len(a.body) < fresh.blobs[digest]
         assert w.end == "fin"
@@ -283,7 +272,7 @@ def test_drain(start, rig, wire2, fresh):
     assert idle.ask("GET", "/v2/").status == 200
     with rig.cdn.fault(httpd.stall(1000), digest[7:]) as f:
         w = wire2(s)
-        a = w.request("GET", f"/v2/docker.io/{fresh.repo}/blobs/{digest}")
+        a = w.request("GET", blob_path(fresh, digest))
         assert f.held.wait(10)
         s.term()
         assert idle.closed() == "close_notify" and idle.goaway[0] == NO_ERROR
@@ -418,10 +407,8 @@ def test_mutations(sluice, wire2, wire, path):
 
 def curl(rig, s, *argv):
     at = f"mirror.test:{s.ports['https']}"
-    r = subprocess.run(["curl", "-sS", "--http2", "--max-time", "30", "--cacert", rig.ca.pem, "--resolve",
-                        f"{at}:127.0.0.1", *argv], capture_output=True, timeout=60)
-    assert r.returncode == 0, r.stderr.decode()
-    return r.stdout
+    return clients.curl("--http2", "--resolve", f"{at}:127.0.0.1", *argv, ca=rig.ca.pem, seconds=30,
+                        text=False).stdout
 
 
 def test_curl(sluice, rig, path, blob):
@@ -438,10 +425,9 @@ def test_curl(sluice, rig, path, blob):
 
 def test_h2load(sluice, path):
     """8 connections with 20 streams each, a thousand requests: all succeed."""
-    r = subprocess.run(["h2load", "-n1000", "-c8", "-m20", "-t1", f"https://mirror.test/v2/",
-                        "--connect-to", f"127.0.0.1:{sluice.ports['https']}"],
-                       capture_output=True, text=True, timeout=60)
-    assert "1000 succeeded, 0 failed" in r.stdout, r.stdout + r.stderr
+    out = clients.run("h2load", "-n1000", "-c8", "-m20", "-t1", "https://mirror.test/v2/",
+                      "--connect-to", f"127.0.0.1:{sluice.ports['https']}", seconds=60).stdout
+    assert "1000 succeeded, 0 failed" in out, out
 
 
 THROUGH = """\
@@ -480,9 +466,3 @@ def test_go(sluice, rig, tmp_path, path, blob, image):
         assert grew()["http2_connections_total"] >= 1
     finally:
         p.stop()
-
-
-def refused(port):
-    with socket.socket() as x:
-        x.settimeout(2)
-        return x.connect_ex(("127.0.0.1", port)) != 0

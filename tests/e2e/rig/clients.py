@@ -16,8 +16,8 @@ from .proc import Process, wait_for
 RUN_MAX_S = 150
 
 
-def run(*argv, env=None, check=True, seconds=RUN_MAX_S, **kw):
-    done = subprocess.run([str(a) for a in argv], capture_output=True, text=True, timeout=seconds,
+def run(*argv, env=None, check=True, seconds=RUN_MAX_S, text=True, **kw):
+    done = subprocess.run([str(a) for a in argv], capture_output=True, text=text, timeout=seconds,
                           stdin=subprocess.DEVNULL, env={**os.environ, **(env or {})}, **kw)
     if check and done.returncode:
         raise RuntimeError(f"{' '.join(map(str, argv))}: {done.returncode}\n{done.stdout[-2000:]}"
@@ -25,9 +25,9 @@ def run(*argv, env=None, check=True, seconds=RUN_MAX_S, **kw):
     return done
 
 
-def curl(*argv, ca, check=True, seconds=60):
+def curl(*argv, ca, check=True, seconds=60, text=True):
     return run("curl", "-sS", "--noproxy", "*", "-m", seconds, "--cacert", ca, *argv, check=check,
-               seconds=seconds + 10)
+               seconds=seconds + 10, text=text)
 
 
 @dataclass

@@ -24,6 +24,12 @@ def free_port(address="127.0.0.1"):
     return free_ports(1, address)[0]
 
 
+def refused(port):
+    with socket.socket() as x:
+        x.settimeout(2)
+        return x.connect_ex(("127.0.0.1", port)) != 0
+
+
 def wait_for(ready, seconds, why="", pause=0.02):
     """Poll until ready() is true and return what it gave; fail after the bound."""
     end = time.monotonic() + seconds
