@@ -163,9 +163,7 @@ def test_realm_by_http_is_refused(start, rig, manifest, fresh, listen):
 @pytest.fixture
 def with_credentials(start, rig, tmp_path):
     """A Sluice that has alice's password for docker.io, and its file."""
-    file = tmp_path / "cred"
-    file.write_text(f"alice:{tokens.USERS['alice']}\n")
-    file.chmod(0o600)
+    file = tokens.credentials(tmp_path / "cred", f"alice:{tokens.USERS['alice']}")
     return start({"mirror docker.io": {"credentials": file, "realm": "127.0.0.2"}})
 
 
@@ -192,9 +190,7 @@ def test_credentials(with_credentials, rig, home, wire):
 
 def test_credentials_to_a_strange_realm(start, rig, tmp_path, wire):
     """Credentials are not sent to a token server that the configuration does not know."""
-    file = tmp_path / "cred"
-    file.write_text("alice:correct horse\n")
-    file.chmod(0o600)
+    file = tokens.credentials(tmp_path / "cred", "alice:correct horse")
     s = start({"mirror docker.io": {"credentials": file, "realm": "auth.test"}})
     wire(s, name=HOST).ask("GET", "/v2/private/strange/manifests/latest", *ACCEPT, host=HOST)
     assert not any(r.get("Authorization") for r in rig.auth.log)
@@ -202,9 +198,7 @@ def test_credentials_to_a_strange_realm(start, rig, tmp_path, wire):
 
 def test_wrong_credentials(start, rig, tmp_path, wire, fresh):
     """The realm refuses the password: an error that says so; no loop."""
-    file = tmp_path / "cred"
-    file.write_text("alice:wrong\n")
-    file.chmod(0o600)
+    file = tokens.credentials(tmp_path / "cred", "alice:wrong")
     s = start({"mirror docker.io": {"credentials": file, "realm": "127.0.0.2"}})
     a = wire(s, name=HOST).ask("GET", f"/v2/{fresh.repo}/manifests/latest", *ACCEPT, host=HOST)
     assert a.status in (401, 403, 502) and a.code

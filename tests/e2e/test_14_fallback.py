@@ -236,10 +236,7 @@ def account(tmp_path, monkeypatch):
     """account(name): the file of one that the realm knows."""
     def make(name, password="pw"):
         monkeypatch.setitem(tokens.USERS, name, "pw")
-        file = tmp_path / name
-        file.write_text(f"{name}:{password}\n")
-        file.chmod(0o600)
-        return file
+        return tokens.credentials(tmp_path / name, f"{name}:{password}")
     return make
 
 

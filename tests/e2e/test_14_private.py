@@ -420,9 +420,7 @@ def test_steal_while_upstream_has_a_page_for_everybody(rig, get, secret, warm):
 def test_public_before(rig, get, secret, start, tmp_path):
     """A mirror that begins to ask for permissions asks for those of its old content, too.  What was
     public before stays so by its digest at the public mirrors, where everybody could have had it."""
-    file = tmp_path / "credentials"
-    file.write_text(ALICE + "\n")
-    file.chmod(0o600)
+    file = tokens.credentials(tmp_path / "credentials", ALICE)
     s = start({"mirror docker.io": {"credentials": file, "realm": "127.0.0.2"}})
     for method, path, headers in everything(secret):
         assert get(path, *headers, method=method, to=s).status in (200, 206, 304)

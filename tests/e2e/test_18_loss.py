@@ -1,28 +1,21 @@
 """Pulls over a line with loss and delay, in a kernel of the test's own (tests/kernel, bench/loss)."""
 import json
-import os
-import subprocess
 
 import pytest
 
+from rig import kernel
 from rig.mirror import BINARY, ROOT
 
-SKIP = 77
 GUEST_MAX_S = 300       # a bound; on an idle machine it is 30 s
-# A process has 512 GB of addresses in user-mode Linux; sanitizers want terabytes.
-KERNEL = "qemu" if os.environ.get("SAN") else "uml"
 
 
-def pulls(*names, kernel=KERNEL, size=4):
+def pulls(*names, system=kernel.KERNEL, size=4):
     """bench/loss in one round, 40 ms and 1 % loss: {name: its figures}.  It compares every byte."""
-    p = subprocess.run(
-        ["/usr/bin/python3", ROOT / "bench/loss", "--json", "--kernel", kernel, "--rounds", "1",
-         "--rtt", "40", "--size", str(size), "--seconds", "120", "--only", ",".join(names)],
-        capture_output=True, text=True, timeout=GUEST_MAX_S * 3, stdin=subprocess.DEVNULL)
-    if p.returncode == SKIP:
-        pytest.skip(p.stderr.strip().removeprefix("skipped: "))
-    assert p.returncode == 0, p.stdout + p.stderr
-    rows = [json.loads(x) for x in p.stdout.splitlines() if x.startswith("{")]
+    out = kernel.run(
+        "/usr/bin/python3", ROOT / "bench/loss", "--json", "--kernel", system, "--rounds", 1,
+        "--rtt", 40, "--size", size, "--seconds", 120, "--only", ",".join(names),
+        seconds=GUEST_MAX_S * 3)
+    rows = [json.loads(x) for x in out.splitlines() if x.startswith("{")]
     return {x.pop("pull"): x for x in rows}
 
 
@@ -52,4 +45,4 @@ def test_parallel_ranges_over_loss():
 
 def test_kernel_of_servers():
     """Sluice starts, fills and serves in the release's own kernel, not only in the host's."""
-    assert pulls("single", kernel="qemu", size=1)["single"]["whole"]
+    assert pulls("single", system="qemu", size=1)["single"]["whole"]

@@ -110,8 +110,6 @@ class FuseDisk:
             err = errno.ENOSYS
         if op in SILENT:
             return
-        if err:
-            out = b""
         try:
             os.write(self.fd, struct.pack("<IiQ", 16 + len(out), -err, unique) + out)
         except OSError:                 # the asker has been killed, or it is unmounted

@@ -12,6 +12,13 @@ ISSUER, SERVICE = "rig-issuer", "rig-registry"
 USERS = {"alice": "correct horse"}
 
 
+def credentials(file, text):
+    """The file of an account, as Sluice wants it."""
+    file.write_text(text + "\n")
+    file.chmod(0o600)
+    return file
+
+
 def b64(data):
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
@@ -65,7 +72,7 @@ class TokenServer(Server):
             name, _, password = base64.b64decode(rest).decode().partition(":")
         except ValueError:
             return None
-        return name if kind == "Basic" and USERS.get(name) == password else None
+        return known(name, password) if kind == "Basic" else None
 
     def answer(self, req):
         path, _, query = req.target.partition("?")
@@ -77,7 +84,7 @@ class TokenServer(Server):
             return Reply(405)
         user, query = self.user(req), urllib.parse.parse_qs(query)
         if user is None or query.get("service") != [SERVICE]:
-            return Reply(401, [("Content-Type", "application/json")], '{"details":"who are you"}')
+            return answer_json(401, {"details": "who are you"})
         token = self.issue(list(grants(" ".join(query.get("scope", [])), user)), user)
         keys = ("token", "access_token") if self.spelling == "both" else (self.spelling,)
         body = dict.fromkeys(keys, token)
@@ -85,7 +92,7 @@ class TokenServer(Server):
             body["expires_in"] = self.expires_in
         if self.oauth and user and query.get("offline_token") == ["true"]:
             body["refresh_token"] = self.remember(user)
-        return Reply(200, [("Content-Type", "application/json")], json.dumps(body))
+        return answer_json(200, body)
 
     def remember(self, user):
         token = "refresh-" + secrets.token_urlsafe(24)
@@ -96,17 +103,24 @@ class TokenServer(Server):
         form = dict(urllib.parse.parse_qsl(text, strict_parsing=True))
         self.forms.append(form)
         if form.get("grant_type") == "password":
-            name = form.get("username")
-            user = name if USERS.get(name) == form.get("password") else None
+            user = known(form.get("username"), form.get("password"))
         else:
             user = self.refresh.get(form.get("refresh_token"))
         if not user or form.get("service") != SERVICE or not form.get("client_id"):
-            return Reply(401, [("Content-Type", "application/json")], '{"details":"who are you"}')
+            return answer_json(401, {"details": "who are you"})
         body = {"access_token": self.issue(list(grants(form.get("scope", ""), user)), user),
                 "expires_in": self.expires_in, "scope": form.get("scope", "")}
         if form.get("access_type") == "offline":
             body["refresh_token"] = self.remember(user)
-        return Reply(200, [("Content-Type", "application/json")], json.dumps(body))
+        return answer_json(200, body)
+
+
+def known(name, password):
+    return name if USERS.get(name) == password else None
+
+
+def answer_json(status, body):
+    return Reply(status, [("Content-Type", "application/json")], json.dumps(body))
 
 
 def grants(scopes, user):
