@@ -9,7 +9,6 @@
  * with the log.
  */
 #include <dirent.h>
-#include <ftw.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -150,14 +149,6 @@ struct world {
 	const char *suffixes[OCI_TYPES];
 };
 
-static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *at)
-{
-	(void)st;
-	(void)kind;
-	(void)at;
-	return remove(path);
-}
-
 static struct config *make_config(const char *dir, uint16_t upstream, bool checked)
 {
 	struct config_errors errs;
@@ -293,7 +284,7 @@ static void world_close(struct world *w)
 	smalls_free(w->shared.smalls);
 	setup_unref(w->shared.setup);
 	peer_close();
-	nftw(w->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	test_remove(w->dir);
 }
 
 static unsigned open_fds(void)

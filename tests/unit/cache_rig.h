@@ -3,7 +3,6 @@
 #pragma once
 
 #include <fcntl.h>
-#include <ftw.h>
 #include <limits.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -76,17 +75,11 @@ static inline void rig_reopen(struct rig *r)
 		rig_settle(r);
 }
 
-static inline int rig_remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
-{
-	(void)st, (void)flag, (void)ftw;
-	return remove(path);
-}
-
 static inline void rig_fini(struct rig *r)
 {
 	cache_close(r->cache);
 	offload_free(r->helpers);
-	nftw(r->dir, rig_remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	test_remove(r->dir);
 }
 
 static inline void rig_path(const struct rig *r, const char *below, char out[PATH_MAX])
@@ -141,7 +134,7 @@ static inline void rig_blob_path(struct rig *r, uint32_t kind, const struct dige
 	store_path(&r->cache->store, kind, d, type, out);
 }
 
-static inline void body_make_digest(const char *mem, size_t len, struct digest *d)
+static inline void body_make_digest(const void *mem, size_t len, struct digest *d)
 {
 	struct digest_ctx ctx;
 

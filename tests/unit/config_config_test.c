@@ -50,6 +50,31 @@ static bool refused(const char *more, const char *words)
 	return !c && errs.errors.count == 1 && told(&errs.errors, words);
 }
 
+/* What config_dump says of it; valid until the next call. */
+static const char *dump_of(const struct config *c)
+{
+	static char text[8192];
+	struct buf b;
+
+	buf_init(&b, text, sizeof(text) - 1);
+	check(config_dump(c, &b));
+	text[buf_len(&b)] = '\0';
+	return text;
+}
+
+/* Its dump is read back the same. */
+static void check_dump(const struct config *c)
+{
+	char *first = strdup(dump_of(c));
+	struct config *again = parse(first);
+
+	if (check(again)) {
+		check_str(first, dump_of(again));
+		config_unref(again);
+	}
+	free(first);
+}
+
 TEST(the_least_configuration_has_all_defaults)
 {
 	struct config *c = parse(LEAST);
@@ -426,7 +451,6 @@ TEST(too_large_a_file_is_refused)
 
 TEST(the_dump_is_read_back_the_same)
 {
-	static char first[8192], second[8192];
 	struct config *c = parse("[server]\nhttps = 0.0.0.0:443\n [::]:443\nhost = a.b [::1]\n"
 				 "workers = 3\nhsts = max-age=1; preload\naccess_log = off\n"
 				 "[certificate main]\nchain = /c\nkey = /k\n[cache]\nsize = 1000M\n"
@@ -434,19 +458,13 @@ TEST(the_dump_is_read_back_the_same)
 				 "upstream = https://u https://v:1\ncredentials_for = https://u\n"
 				 "realm = x.y\ntag_fresh = 90s\n[mirror x:5000]\n"
 				 "upstream = http://x:5000\nprivate = yes\n");
+	char little[100];
 	struct buf b;
 
 	require(c);
-	buf_init(&b, first, sizeof(first) - 1);
-	check(config_dump(c, &b));
-	config_unref(c);
-	c = parse(first);
-	require(c);
-	buf_init(&b, second, sizeof(second) - 1);
-	check(config_dump(c, &b));
-	check_str(first, second);
-	check(strstr(first, "\nsize = 1000M\n") != NULL);
-	buf_init(&b, second, 100);
+	check_dump(c);
+	check(strstr(dump_of(c), "\nsize = 1000M\n") != NULL);
+	buf_init(&b, little, sizeof(little));
 	check(!config_dump(c, &b));
 	config_unref(c);
 }
@@ -457,9 +475,8 @@ TEST(pools_are_found_by_name_and_by_host)
 				       "[pool corp]\nvia = socks5://me:p%4055@10.0.0.1:1080\n"
 				       "[pool up.x.y]\nservers = a.b:1 weight=3 [::1]\n"
 				       "bind = 127.0.0.1 ::1\n");
-	static char dump[8192];
+	const char *dump;
 	bool servers;
-	struct buf b;
 
 	require(c);
 	require(c->pools_count == 2);
@@ -476,8 +493,7 @@ TEST(pools_are_found_by_name_and_by_host)
 	check(config_pool(c, &c->mirrors[1], SLICE("cdn.x.y"), &servers) == &c->pools[1]);
 	check(!servers);
 	check(config_pool(c, &c->mirrors[0], SLICE("up.x.y"), &servers) == &c->pools[1]);
-	buf_init(&b, dump, sizeof(dump) - 1);
-	check(config_dump(c, &b));
+	dump = dump_of(c);
 	check(!strstr(dump, "p@55") && !strstr(dump, "p%40") && !strstr(dump, "me:"));
 	check(strstr(dump, "via = socks5://(hidden)@10.0.0.1:1080\n") != NULL);
 	config_unref(c);
@@ -532,8 +548,6 @@ TEST(passthroughs_are_found_by_name)
 		{ "a.b", -1 },
 		{ "*.corp.example", 0 },
 	};
-	static char first[8192], second[8192];
-	struct buf b;
 
 	require(c);
 	require(c->passes_count == 3);
@@ -548,14 +562,7 @@ TEST(passthroughs_are_found_by_name)
 	check(!c->passes[1].as_mirror.private);
 	check(c->passes[2].as_mirror.private); /* the address is written there */
 	check_eq(c->passes[2].as_mirror.auth, AUTH_MIRROR);
-	buf_init(&b, first, sizeof(first) - 1);
-	check(config_dump(c, &b));
-	config_unref(c);
-	c = parse(first);
-	require(c);
-	buf_init(&b, second, sizeof(second) - 1);
-	check(config_dump(c, &b));
-	check_str(first, second);
+	check_dump(c);
 	config_unref(c);
 }
 
@@ -597,14 +604,13 @@ TEST(mistakes_in_passthroughs)
 
 TEST(rules_for_tags_are_read_in_any_form)
 {
-	static char first[8192], second[8192];
 	struct config *c = parse(LEAST "tag_policy = [0-9]* v[0-9]* immutable, * window 60s\n"
 				       "\tnightly-* window 1m revalidate 10m\n"
 				       "\t[a-c]* immutable\n"
 				       "tag_policy = edge always ; a comment\n"
 				       "tag_policy = a/*:x always\nnegative = 0\n");
 	const struct conf_mirror *m;
-	struct buf b;
+	const char *dump;
 
 	require(c);
 	m = &c->mirrors[0];
@@ -617,16 +623,10 @@ TEST(rules_for_tags_are_read_in_any_form)
 	check_str(m->tag_policy.v[6].repo, "a/*");
 	check_eq(m->negative_ms, 0);
 	check_eq(m->referrers_fresh_ms, 60000);
-	buf_init(&b, first, sizeof(first) - 1);
-	check(config_dump(c, &b));
-	check(strstr(first, "\ttag_policy") == NULL && strstr(first, "tag_fresh") == NULL);
-	check(strstr(first, "tag_policy = [0-9]* immutable\n\tv[0-9]* immutable\n\t* window"));
-	config_unref(c);
-	c = parse(first);
-	require(c);
-	buf_init(&b, second, sizeof(second) - 1);
-	check(config_dump(c, &b));
-	check_str(first, second);
+	dump = dump_of(c);
+	check(strstr(dump, "\ttag_policy") == NULL && strstr(dump, "tag_fresh") == NULL);
+	check(strstr(dump, "tag_policy = [0-9]* immutable\n\tv[0-9]* immutable\n\t* window"));
+	check_dump(c);
 	config_unref(c);
 }
 
@@ -703,15 +703,13 @@ TEST(files_folder_is_made)
 
 TEST(credentials_are_read)
 {
-	static char dump[4096];
 	struct config *c = load_credentials("me:p4ss:w\"ord\n", 0600);
-	struct buf b;
+	const char *dump;
 
 	require(c);
 	check_str(c->mirrors[0].accounts[0].user, "me");
 	check_str(c->mirrors[0].accounts[0].password, "p4ss:w\"ord");
-	buf_init(&b, dump, sizeof(dump) - 1);
-	check(config_dump(c, &b));
+	dump = dump_of(c);
 	check(strstr(dump, "p4ss") == NULL);
 	check(strstr(dump, "/cred\n") != NULL);
 	config_unref(c);

@@ -253,6 +253,16 @@ static void answer(struct peer *p, unsigned at, int status, size_t bytes)
 	check_eq(h2_answer(p->h, p->slots[at].id, status, fields, 2, bytes > 0), 0);
 }
 
+/* A connection with so many requests that nothing was answered to. */
+static void peer_asks(struct peer *p, unsigned count)
+{
+	peer_start(p);
+	for (unsigned i = 0; i < count; i++)
+		ask(p, "GET", "/", NULL, NULL);
+	check_eq(say(p, SIZE_MAX), 0);
+	check_eq(p->count, count);
+}
+
 TEST(a_request_and_its_answer)
 {
 	static struct peer p;
@@ -331,10 +341,7 @@ TEST(streams_take_turns)
 {
 	static struct peer p;
 
-	peer_start(&p);
-	for (unsigned i = 0; i < 3; i++)
-		ask(&p, "GET", "/", NULL, NULL);
-	check_eq(say(&p, SIZE_MAX), 0);
+	peer_asks(&p, 3);
 	for (unsigned i = 0; i < 3; i++)
 		answer(&p, i, 200, 40000);
 	talk(&p);
@@ -368,9 +375,7 @@ TEST(a_body_that_waits_goes_on)
 {
 	static struct peer p;
 
-	peer_start(&p);
-	ask(&p, "GET", "/", NULL, NULL);
-	check_eq(say(&p, SIZE_MAX), 0);
+	peer_asks(&p, 1);
 	p.slots[0].waits = true;
 	answer(&p, 0, 200, 10);
 	talk(&p);
@@ -392,9 +397,7 @@ TEST(a_broken_body_is_never_complete)
 {
 	static struct peer p;
 
-	peer_start(&p);
-	ask(&p, "GET", "/", NULL, NULL);
-	check_eq(say(&p, SIZE_MAX), 0);
+	peer_asks(&p, 1);
 	answer(&p, 0, 200, 10);
 	p.slots[0].broken = true;
 	check(hear(&p, 64 * 1024) > 0);
@@ -426,9 +429,7 @@ TEST(little_room_is_enough)
 {
 	static struct peer p;
 
-	peer_start(&p);
-	ask(&p, "GET", "/", NULL, NULL);
-	check_eq(say(&p, SIZE_MAX), 0);
+	peer_asks(&p, 1);
 	answer(&p, 0, 200, 5000);
 	for (unsigned i = 0; i < 100 && !p.complete[0]; i++)
 		check(hear(&p, H2_ROOM_MIN) <= H2_ROOM_MIN);
@@ -442,10 +443,8 @@ TEST(a_head_longer_than_the_room_is_kept)
 	static char long_value[3000];
 	const struct field fields[] = { { SLICE("X-Long"), { long_value, sizeof(long_value) } } };
 
-	peer_start(&p);
 	memset(long_value, 'v', sizeof(long_value));
-	ask(&p, "GET", "/", NULL, NULL);
-	check_eq(say(&p, SIZE_MAX), 0);
+	peer_asks(&p, 1);
 	p.slots[0].left = 100;
 	check_eq(h2_answer(p.h, 1, 200, fields, 1, true), 0);
 	for (unsigned i = 0; i < 100 && !p.complete[0]; i++)

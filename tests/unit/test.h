@@ -16,6 +16,7 @@
  *
  * The output is TAP.  Arguments pick tests: those whose name contains one of them.
  */
+#include <ftw.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -81,6 +82,18 @@ static inline bool test_str(const char *a, const char *b, const char *file, int 
 		printf("# %s:%d: \"%s\" is not \"%s\"\n", file, line, a ? a : "(NULL)",
 		       b ? b : "(NULL)");
 	return test_true(same, file, line, text);
+}
+
+static inline int test_remove_one(const char *path, const struct stat *st, int kind, struct FTW *at)
+{
+	(void)st, (void)kind, (void)at;
+	return remove(path);
+}
+
+/* A folder and all that is in it. */
+static inline void test_remove(const char *dir)
+{
+	nftw(dir, test_remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
 static inline bool test_is_wanted(const char *name, int argc, char **argv)

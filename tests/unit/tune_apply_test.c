@@ -11,11 +11,12 @@ static const char record_path[] = "/var/lib/sluice/tune.undo";
 static const char sysctl_file[] = "/etc/sysctl.d/90-sluice.conf";
 static const char modules_file[] = "/etc/modules-load.d/sluice.conf";
 
-static struct tune_options options_of(const struct made_host *m)
+static bool begin(struct made_host *m, struct tune_options *o)
 {
-	return (struct tune_options){ .root = m->root,
-				      .rtt_ms = PROFILE_RTT_MS,
-				      .bandwidth = profiles[0].bandwidth };
+	*o = (struct tune_options){ .root = m->root,
+				    .rtt_ms = PROFILE_RTT_MS,
+				    .bandwidth = profiles[0].bandwidth };
+	return made_init(m);
 }
 
 /* The programs' lines are not the test's. */
@@ -61,6 +62,23 @@ static char *snapshot(const struct made_host *m)
 	return text;
 }
 
+static void check_value(const struct made_host *m, const char *path, const char *expected)
+{
+	char value[HOST_VALUE_MAX];
+
+	check_eq(hostfs_read(m->root, path, value), 0);
+	check_str(value, expected);
+}
+
+/* All of them are what they were then. */
+static void check_snapshot(const struct made_host *m, const char *then)
+{
+	char *now = snapshot(m);
+
+	check_str(now, then);
+	free(now);
+}
+
 static void check_file(const struct made_host *m, const char *path, const char *part)
 {
 	char *text = hostfs_slurp(m->root, path);
@@ -73,11 +91,10 @@ TEST(apply_and_undo_come_back_to_where_they_began)
 {
 	struct made_host m;
 	struct tune_options o;
-	char *before, *between, *after;
+	char *before, *between;
 
-	if (!made_init(&m) || !made_put(&m, "/links", "eth0 fq_codel - 0 -,gro,gso,tso\n"))
+	if (!begin(&m, &o) || !made_put(&m, "/links", "eth0 fq_codel - 0 -,gro,gso,tso\n"))
 		return;
-	o = options_of(&m);
 	before = snapshot(&m);
 	check_eq(quietly(apply_run, &o), EXIT_DONE);
 	between = snapshot(&m);
@@ -89,12 +106,10 @@ TEST(apply_and_undo_come_back_to_where_they_began)
 		if (!check(m.found.v[i].verdict == VERDICT_OK))
 			printf("# %s: %s\n", m.found.v[i].name, m.found.v[i].now);
 	check_eq(quietly(apply_undo, &o), EXIT_DONE);
-	after = snapshot(&m);
-	check_str(after, before);
+	check_snapshot(&m, before);
 	check(!hostfs_exists(m.root, record_path));
 	free(before);
 	free(between);
-	free(after);
 	made_fini(&m);
 }
 
@@ -103,33 +118,28 @@ TEST(apply_twice_is_apply_once)
 {
 	struct made_host m;
 	struct tune_options o;
-	char *before, *once, *twice, *record, *again, *after;
+	char *before, *once, *record, *again;
 
-	if (!made_init(&m) || !made_put(&m, "/links", "eth0 mq pfifo_fast 0 -,gro\n"))
+	if (!begin(&m, &o) || !made_put(&m, "/links", "eth0 mq pfifo_fast 0 -,gro\n"))
 		return;
-	o = options_of(&m);
 	before = snapshot(&m);
 	check_eq(quietly(apply_run, &o), EXIT_DONE);
 	once = snapshot(&m);
 	record = hostfs_slurp(m.root, record_path);
 	check_eq(quietly(apply_run, &o), EXIT_DONE);
-	twice = snapshot(&m);
+	check_snapshot(&m, once);
 	again = hostfs_slurp(m.root, record_path);
-	check_str(twice, once);
 	check_str(again, record);
 	/* A larger profile over it: undo still leads to the beginning. */
 	o.bandwidth = profiles[1].bandwidth;
 	o.rtt_ms = 20;
 	check_eq(quietly(apply_run, &o), EXIT_DONE);
 	check_eq(quietly(apply_undo, &o), EXIT_DONE);
-	after = snapshot(&m);
-	check_str(after, before);
+	check_snapshot(&m, before);
 	free(before);
 	free(once);
-	free(twice);
 	free(record);
 	free(again);
-	free(after);
 	made_fini(&m);
 }
 
@@ -138,9 +148,8 @@ TEST(persist_writes_two_own_files_and_undo_removes_them)
 	struct made_host m;
 	struct tune_options o;
 
-	if (!made_init(&m))
+	if (!begin(&m, &o))
 		return;
-	o = options_of(&m);
 	check_eq(quietly(apply_run, &o), EXIT_DONE);
 	o.persist = true; /* later: what was changed before counts, too */
 	check_eq(quietly(apply_run, &o), EXIT_DONE);
@@ -158,9 +167,8 @@ TEST(a_file_of_somebody_else_is_not_touched)
 	struct made_host m;
 	struct tune_options o;
 
-	if (!made_init(&m) || !made_put(&m, sysctl_file, "vm.swappiness = 1\n"))
+	if (!begin(&m, &o) || !made_put(&m, sysctl_file, "vm.swappiness = 1\n"))
 		return;
-	o = options_of(&m);
 	o.persist = true;
 	check_eq(quietly(apply_run, &o), EXIT_FAILED);
 	check_file(&m, sysctl_file, "vm.swappiness = 1\n");
@@ -175,25 +183,20 @@ TEST(a_dry_run_changes_nothing)
 	struct tune_options o;
 	char *before, *after;
 
-	if (!made_init(&m))
+	if (!begin(&m, &o))
 		return;
-	o = options_of(&m);
 	o.persist = o.dry_run = true;
 	before = snapshot(&m);
 	check_eq(quietly(apply_run, &o), EXIT_DONE);
-	after = snapshot(&m);
-	check_str(after, before);
+	check_snapshot(&m, before);
 	check(!hostfs_exists(m.root, record_path));
 	check(!hostfs_exists(m.root, sysctl_file));
 	o.dry_run = false;
 	check_eq(quietly(apply_run, &o), EXIT_DONE);
-	free(after);
 	after = snapshot(&m);
 	o.dry_run = true;
 	check_eq(quietly(apply_undo, &o), EXIT_DONE);
-	free(before);
-	before = snapshot(&m);
-	check_str(before, after);
+	check_snapshot(&m, after);
 	check(hostfs_exists(m.root, sysctl_file));
 	free(before);
 	free(after);
@@ -208,17 +211,15 @@ TEST(what_does_not_take_is_an_error_and_the_rest_goes_on)
 	for (unsigned i = 0; i < countof(targets); i++) {
 		struct made_host m;
 		struct tune_options o;
-		char path[HOST_PATH_MAX], value[HOST_VALUE_MAX], *record;
+		char path[HOST_PATH_MAX], *record;
 
-		if (!made_init(&m))
+		if (!begin(&m, &o))
 			return;
-		o = options_of(&m);
 		check(hostfs_path(path, m.root, "/proc/sys/net/core/rmem_max"));
 		check_eq(unlink(path), 0);
 		check_eq(symlink(targets[i], path), 0);
 		check_eq(quietly(apply_run, &o), EXIT_FAILED);
-		check_eq(hostfs_read(m.root, "/proc/sys/net/core/wmem_max", value), 0);
-		check_str(value, "63963136");
+		check_value(&m, "/proc/sys/net/core/wmem_max", "63963136");
 		record = hostfs_slurp(m.root, record_path);
 		check(record && strstr(record, "wmem_max"));
 		free(record);
@@ -230,18 +231,14 @@ TEST(undo_leaves_alone_what_somebody_changed_since)
 {
 	struct made_host m;
 	struct tune_options o;
-	char value[HOST_VALUE_MAX];
 
-	if (!made_init(&m))
+	if (!begin(&m, &o))
 		return;
-	o = options_of(&m);
 	check_eq(quietly(apply_run, &o), EXIT_DONE);
 	check_eq(hostfs_write(m.root, "/proc/sys/net/core/rmem_max", "123456789"), 0);
 	check_eq(quietly(apply_undo, &o), EXIT_DONE);
-	check_eq(hostfs_read(m.root, "/proc/sys/net/core/rmem_max", value), 0);
-	check_str(value, "123456789");
-	check_eq(hostfs_read(m.root, "/proc/sys/net/core/wmem_max", value), 0);
-	check_str(value, "212992");
+	check_value(&m, "/proc/sys/net/core/rmem_max", "123456789");
+	check_value(&m, "/proc/sys/net/core/wmem_max", "212992");
 	made_fini(&m);
 }
 
@@ -250,12 +247,11 @@ TEST(an_undo_that_fails_can_be_repeated)
 {
 	struct made_host m;
 	struct tune_options o;
-	char path[HOST_PATH_MAX], was[HOST_PATH_MAX + 8], value[HOST_VALUE_MAX], *record;
+	char path[HOST_PATH_MAX], was[HOST_PATH_MAX + 8], *record;
 	struct stat st;
 
-	if (!made_init(&m))
+	if (!begin(&m, &o))
 		return;
-	o = options_of(&m);
 	check_eq(quietly(apply_run, &o), EXIT_DONE);
 	check(hostfs_path(path, m.root, "/proc/sys/net/core/rmem_max"));
 	snprintf(was, sizeof(was), "%s.was", path);
@@ -269,8 +265,7 @@ TEST(an_undo_that_fails_can_be_repeated)
 	check_eq(rmdir(path), 0);
 	check_eq(rename(was, path), 0);
 	check_eq(quietly(apply_undo, &o), EXIT_DONE);
-	check_eq(hostfs_read(m.root, "/proc/sys/net/core/rmem_max", value), 0);
-	check_str(value, "212992");
+	check_value(&m, "/proc/sys/net/core/rmem_max", "212992");
 	check(hostfs_path(path, m.root, record_path));
 	check(stat(path, &st) < 0);
 	made_fini(&m);
@@ -281,18 +276,16 @@ TEST(a_record_that_others_may_write_is_not_followed)
 {
 	struct made_host m;
 	struct tune_options o;
-	char path[HOST_PATH_MAX], value[HOST_VALUE_MAX];
+	char path[HOST_PATH_MAX];
 
-	if (!made_init(&m))
+	if (!begin(&m, &o))
 		return;
-	o = options_of(&m);
 	check_eq(quietly(apply_run, &o), EXIT_DONE);
 	check(hostfs_path(path, m.root, record_path));
 	check_eq(chmod(path, 0666), 0);
 	check_eq(quietly(apply_undo, &o), EXIT_FAILED);
 	check_eq(quietly(apply_run, &o), EXIT_FAILED);
-	check_eq(hostfs_read(m.root, "/proc/sys/net/core/wmem_max", value), 0);
-	check_str(value, "63963136");
+	check_value(&m, "/proc/sys/net/core/wmem_max", "63963136");
 	made_fini(&m);
 }
 

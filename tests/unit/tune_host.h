@@ -2,7 +2,6 @@
 /* A made-up host: a folder with the files of proc and sys that sluice-tune reads. */
 #pragma once
 
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -16,17 +15,9 @@ struct made_host {
 	struct findings found;
 };
 
-static inline int made_remove(const char *path, const struct stat *st, int kind, struct FTW *ftw)
-{
-	(void)st;
-	(void)kind;
-	(void)ftw;
-	return remove(path);
-}
-
 static inline void made_fini(struct made_host *m)
 {
-	nftw(m->root, made_remove, 8, FTW_DEPTH | FTW_PHYS);
+	test_remove(m->root);
 }
 
 static inline bool made_put(const struct made_host *m, const char *path, const char *text)
