@@ -1,5 +1,5 @@
-"""What bench/run is made of: files, servers, load, report.  It uses the test rig for processes, for
-certificates and for Sluice's INI."""
+"""What benchmarks are made of: files, servers, load, report for bench/run, line for the others.  It
+uses the test rig for processes, for certificates and for Sluice's INI."""
 import pathlib
 import sys
 

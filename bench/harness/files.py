@@ -11,8 +11,7 @@ IMAGE = "v2/bench/image"
 
 
 class Files:
-    """root/v2/...: a blob of 64 MiB, a manifest of 2 KiB, an image of 31 layers, cold blobs, and a
-    set of them that is larger than some memory."""
+    """root/v2/...: a blob of 64 MiB, a manifest of 2 KiB, an image of 31 layers, cold blobs."""
     def __init__(self, root, cold_mb, cold_count, seed=1):
         self.root = pathlib.Path(root)
         self.random = random.Random(seed)
@@ -23,7 +22,6 @@ class Files:
         self.image = self.add_manifest(IMAGE, layers, tag="latest")
         self.image_paths = [self.image, *layers]
         self.cold = [self.blob(REPO, cold_mb * MB) for _ in range(cold_count)]
-        self.cold_bytes = cold_mb * MB
 
     def write(self, path, data):
         file = self.root / path

@@ -1,6 +1,5 @@
 """Load on a server, from the other core: each gives {requests, bytes, seconds, ...} or raises."""
 import json
-import os
 import pathlib
 import re
 import subprocess
@@ -12,22 +11,34 @@ class LoadError(Exception):
     """The load came to no figures that could be used."""
 
 
-def call(world, argv, seconds, env=None):
-    p = subprocess.run(["taskset", "-c", world.load_cpu, *map(str, argv)], capture_output=True,
-                       text=True, timeout=seconds, stdin=subprocess.DEVNULL,
-                       env={**os.environ, **(env or {})})
+def pinned(world, argv):
+    return ["taskset", "-c", world.load_cpu, *map(str, argv)]
+
+
+def call(world, argv, seconds):
+    p = subprocess.run(pinned(world, argv), capture_output=True, text=True, timeout=seconds,
+                       stdin=subprocess.DEVNULL)
     if p.returncode:
         raise LoadError(f"{argv[0]} exits with {p.returncode}: {(p.stdout + p.stderr)[-600:]}")
     return p.stdout
 
 
-def bulk(world, server, how, targets, *options, name=NAME):
-    """bench/load: HTTP/1.1, or over TLS 1.3; options as its head says."""
-    file = world.dir / "targets"
+def loader(world, server, how, targets, *options, name=NAME, file="targets"):
+    """bench/load's command: HTTP/1.1, or over TLS 1.3; options as its head says."""
+    file = world.dir / file
     file.write_text("".join(f"{t}\n" for t in targets))
-    argv = [world.loader, *(["-t"] if how != "plain" else []), *options, "127.0.0.1", name,
+    return [world.loader, *(["-t"] if how != "plain" else []), *options, "127.0.0.1", name,
             server.port(how), file]
-    return json.loads(call(world, argv, 300))
+
+
+def begin(world, *args, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, **kw):
+    """The same, and it is not waited for."""
+    return subprocess.Popen(pinned(world, loader(world, *args, **kw)), text=True, stdin=stdin,
+                            stdout=stdout)
+
+
+def bulk(world, *args, **kw):
+    return json.loads(call(world, loader(world, *args, **kw), 300))
 
 
 def h2load(world, server, target, conns, streams, requests):
