@@ -1,9 +1,7 @@
 """sluice-tune: made-up hosts by --root; apply and undo in a kernel of their own (tests/kernel/tune.py)."""
 import json
 import os
-import socket
 import subprocess
-import threading
 
 import pytest
 
@@ -87,15 +85,13 @@ def test_keys_of_sockets(start, wire):
         assert not ss(" nonesuch ", s.ports["https"])
 
 
-def test_probe_and_watch(start, wire):
+def test_probe_and_watch(start, wire, listen):
     """probe shows each congestion control in use, watch the connections of Sluice and no other."""
     known = open("/proc/sys/net/ipv4/tcp_available_congestion_control").read().split()
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        threading.Thread(target=sink, args=(server, len(known)), daemon=True).start()
-        text = tune("probe", f"127.0.0.1:{server.getsockname()[1]}", "--bytes", "300000")
-        for cc in known:
-            row = next(x.split() for x in text.splitlines() if x.startswith(cc + " "))
-            assert float(row[7]) >= 300, text     # KB that were acknowledged
+    text = tune("probe", listen(serve=sink).host, "--bytes", "300000")
+    for cc in known:
+        row = next(x.split() for x in text.splitlines() if x.startswith(cc + " "))
+        assert float(row[7]) >= 300, text     # KB that were acknowledged
     assert "Connection refused" in tune("probe", "127.0.0.1:1", status=3)
     assert "HOST:PORT" in tune("probe", "127.0.0.1", status=100)
     s = start()
@@ -106,9 +102,6 @@ def test_probe_and_watch(start, wire):
         assert not any(x[:2] == ["127.0.0.1:%d" % there[1], "127.0.0.1:%d" % here[1]] for x in rows)
 
 
-def sink(server, connections):
-    """Takes what comes, one connection after the other."""
-    for _ in range(connections):
-        with server.accept()[0] as c:
-            while c.recv(1 << 16):
-                pass
+def sink(c):
+    while c.recv(1 << 16):
+        pass
