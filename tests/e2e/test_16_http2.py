@@ -13,7 +13,6 @@ from rig.proc import Process, free_port, refused, wait_for
 from rig.wire import ACCEPT, Ended, Wire
 from rig.wire2 import Wire2
 
-HOST = "mirror.test"
 NO_ERROR, PROTOCOL_ERROR, FRAME_SIZE, REFUSED, CANCEL, CALM = 0, 1, 6, 7, 8, 11
 DATA, HEADERS, PRIORITY, RST, SETTINGS, PING, GOAWAY, UPDATE, CONTINUATION = 0, 1, 2, 3, 4, 6, 7, 8, 9
 MAGIC = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
