@@ -18,7 +18,7 @@ class Wire2(Wire):
         super().__init__(address, ca, tweak=offer, **kw)
         if self.tls and self.tls.selected_alpn_protocol() != "h2":
             raise Ended("h2 was not chosen")
-        self.own_window, self.half = own_window, b""
+        self.own_window, self.half = own_window, bytearray()
         self.answers, self.resets, self.over = {}, {}, set()
         self.goaway = None              # (code, last stream)
         self.h2 = H2Connection(H2Configuration(client_side=True, header_encoding="latin-1"))
@@ -59,7 +59,8 @@ class Wire2(Wire):
     def note(self, e):
         if isinstance(e, events.ResponseReceived):
             fields = [(k, v) for k, v in e.headers if not k.startswith(":")]
-            self.answers[e.stream_id] = Answer(int(dict(e.headers)[":status"]), fields)
+            # A body grows by frames of 16 KiB: bytes would be copied as a whole for each.
+            self.answers[e.stream_id] = Answer(int(dict(e.headers)[":status"]), fields, bytearray())
         elif isinstance(e, events.DataReceived):
             self.answers[e.stream_id].body += e.data
             if not self.own_window and e.flow_controlled_length and not e.stream_ended:
@@ -83,7 +84,8 @@ class Wire2(Wire):
         # One frame at a time, so that none is taken in a state that note() has to mend.
         self.half += data
         while len(self.half) >= 9 and len(self.half) >= (n := 9 + int.from_bytes(self.half[:3], "big")):
-            one, self.half = self.half[:n], self.half[n:]
+            one = bytes(self.half[:n])
+            del self.half[:n]
             for e in self.h2.receive_data(one):
                 self.note(e)
         if self.end != "close_notify":
@@ -103,7 +105,7 @@ class Wire2(Wire):
         a = self.answers.get(stream)
         if not a:
             raise Ended(self.resets.get(stream, self.end))
-        a.cut = stream not in self.over
+        a.body, a.cut = bytes(a.body), stream not in self.over
         return a
 
     def ask(self, method, path, *headers, **kw):
