@@ -3,14 +3,13 @@
  * The command line, and the order in which a server comes up and goes down.  The only file that
  * knows all others.
  *
- * Exit: 0 done; 1 it could not be done, stderr says why; 100 the command line was wrong.  verify: 1
- * something is damaged, 2 it could not be done.
+ * Exit: 0 done; 1 it could not be done, stderr says why; 100 the command line was wrong.  Some
+ * commands have more to say: cli/cli.h.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
 #include <malloc.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -21,7 +20,7 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/version.h"
-#include "cache/verify.h"
+#include "cli/cli.h"
 #include "proxy/oci.h"
 #include "proxy/proxy.h"
 #include "proxy/small.h"
@@ -29,8 +28,6 @@
 #include "sys/privs.h"
 #include "sys/signals.h"
 #include "sys/worker.h"
-
-enum { EXIT_USAGE = 100, EXIT_DAMAGED = 1, EXIT_UNVERIFIED = 2 };
 
 enum {
 	HELPERS_MIN = 2,
@@ -41,8 +38,7 @@ enum {
 	JOIN_POLL_MS = 20,
 	MMAP_BYTES = 128 * 1024, /* what is larger, malloc takes by mmap and gives back */
 	CLOCK_MS = 1000,         /* the cache's clock: see cache_clock() */
-	DUMP_MAX = 16 * CONFIG_FILE_MAX,
-	RESTART_KEYS_MAX = 32, /* more than there are */
+	RESTART_KEYS_MAX = 32,   /* more than there are */
 };
 
 static const char default_file[] = "/etc/sluice/sluice.ini";
@@ -63,41 +59,6 @@ struct server {
 	bool tls_up;
 };
 
-static cold printf_like(1, 2) bool fail(const char *fmt, ...)
-{
-	va_list ap;
-
-	fputs("sluice: ", stderr);
-	va_start(ap, fmt);
-	vfprintf(stderr, fmt, ap);
-	va_end(ap);
-	fputc('\n', stderr);
-	return false;
-}
-
-/* Configuration. */
-
-static void print_messages(const struct config_messages *m, const char *kind)
-{
-	for (unsigned i = 0; i < m->count; i++)
-		fprintf(stderr, "%s: %s\n", kind, m->text[i]);
-	if (m->more)
-		fprintf(stderr, "%s: %u more\n", kind, m->more);
-}
-
-/* NULL: all that is wrong was printed. */
-static struct config *load(const char *file)
-{
-	struct config_errors errs;
-	struct config *c;
-	int err = config_load(file, &c, &errs);
-
-	print_messages(&errs.errors, "error");
-	print_messages(&errs.warnings, "warning");
-	config_errors_fini(&errs);
-	return err == 0 ? c : NULL;
-}
-
 /* Coming up, in this order. */
 
 static bool make_arrays(struct server *s)
@@ -116,7 +77,7 @@ static bool make_arrays(struct server *s)
 	s->shared.stats = calloc(n, sizeof(*s->shared.stats));
 	s->shared.smalls = smalls_new();
 	if (!s->listens || !s->proxies || !s->workers || !s->shared.stats || !s->shared.smalls)
-		return fail("no memory for %u workers", n);
+		return cli_fail("no memory for %u workers", n);
 	s->shared.workers = n;
 	for (unsigned i = 0; i < n * s->listens_each; i++)
 		s->listens[i].fd = -1;
@@ -131,9 +92,9 @@ static bool load_setup(struct server *s)
 
 	s->tls_up = tls_global_init() == 0;
 	if (!s->tls_up)
-		return fail("wolfSSL does not start");
+		return cli_fail("wolfSSL does not start");
 	s->shared.setup = setup_new(config_ref(s->config), NULL, why, sizeof(why));
-	return s->shared.setup ? true : fail("%s", why);
+	return s->shared.setup ? true : cli_fail("%s", why);
 }
 
 static bool raise_limits(struct server *s)
@@ -142,7 +103,7 @@ static bool raise_limits(struct server *s)
 	int err = privs_raise_nofile(&s->nofile);
 
 	if (err < 0)
-		return fail("the limit of open files cannot be read: %s", err_text(err));
+		return cli_fail("the limit of open files cannot be read: %s", err_text(err));
 	if (s->nofile < conns)
 		log_warn("limit of open files=%lu is less than conns_max=%ju fix=\"LimitNOFILE= of "
 			 "the unit, or ulimit -n\"",
@@ -160,7 +121,7 @@ static cold bool listen_failed(const char *text, int err)
 		fix = "; ports below 1024 need root (and `user =`) or CAP_NET_BIND_SERVICE";
 	else if (err == -EADDRNOTAVAIL)
 		fix = "; no interface of this machine has that address";
-	return fail("cannot listen at %s: %s%s", text, err_text(err), fix);
+	return cli_fail("cannot listen at %s: %s%s", text, err_text(err), fix);
 }
 
 /* The kernel takes the option, and ignores it unless a bit is set. */
@@ -232,8 +193,8 @@ static bool open_access_log(struct server *s)
 		s->shared.access_fd =
 			open(conf->access_log, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
 		if (s->shared.access_fd < 0)
-			return fail("cannot write the access log %s: %s", conf->access_log,
-				    err_text(-errno));
+			return cli_fail("cannot write the access log %s: %s", conf->access_log,
+					err_text(-errno));
 		return true;
 	}
 	unreachable("a kind of access log");
@@ -245,10 +206,10 @@ static bool give_cache(const struct server *s)
 	const char *path = s->config->cache.path;
 
 	if (mkdir(path, 0750) < 0 && errno != EEXIST)
-		return fail("cannot make the cache's folder %s: %s", path, err_text(-errno));
+		return cli_fail("cannot make the cache's folder %s: %s", path, err_text(-errno));
 	if (chown(path, s->user.uid, s->user.gid) < 0)
-		return fail("cannot give the cache's folder %s to %s: %s", path, s->user.name,
-			    err_text(-errno));
+		return cli_fail("cannot give the cache's folder %s to %s: %s", path, s->user.name,
+				err_text(-errno));
 	return true;
 }
 
@@ -258,19 +219,19 @@ static bool drop_rights(struct server *s)
 	int err = privs_no_new();
 
 	if (err < 0)
-		return fail("cannot set no_new_privs: %s", err_text(err));
+		return cli_fail("cannot set no_new_privs: %s", err_text(err));
 	if (!name)
 		return true;
 	err = privs_find_user(name, &s->user);
 	if (err < 0)
-		return fail("user %s: %s; make it by: useradd --system %s", name, err_text(err),
-			    name);
+		return cli_fail("user %s: %s; make it by: useradd --system %s", name, err_text(err),
+				name);
 	if (geteuid() == 0 && !give_cache(s))
 		return false;
 	err = privs_drop(&s->user);
 	if (err < 0)
-		return fail("cannot become user %s: %s; start as root or as that user", name,
-			    err_text(err));
+		return cli_fail("cannot become user %s: %s; start as root or as that user", name,
+				err_text(err));
 	return true;
 }
 
@@ -296,12 +257,12 @@ static bool open_cache(struct server *s)
 		offload_new(&s->shared.helpers, clamp(s->shared.workers, HELPERS_MIN, HELPERS_MAX));
 
 	if (err < 0)
-		return fail("no helper threads: %s", err_text(err));
+		return cli_fail("no helper threads: %s", err_text(err));
 	for (unsigned i = 0; i < OCI_TYPES; i++)
 		s->suffixes[i] = oci_types[i].suffix;
 	opts.helpers = s->shared.helpers;
 	if (cache_open(&s->shared.cache, &opts, why, sizeof(why)) < 0)
-		return fail("%s", why);
+		return cli_fail("%s", why);
 	return true;
 }
 
@@ -313,8 +274,8 @@ static bool make_proxies(struct server *s)
 		int err = proxy_init(&s->proxies[i], &s->shared, mine, s->listens_each, &why);
 
 		if (err < 0)
-			return fail("worker %u does not start: %s%s%s", i, err_text(err),
-				    why ? "; " : "", why ? why : "");
+			return cli_fail("worker %u does not start: %s%s%s", i, err_text(err),
+					why ? "; " : "", why ? why : "");
 		s->proxies_up++;
 		for (unsigned k = 0; k < s->listens_each; k++)
 			mine[k].fd = -1;
@@ -340,7 +301,7 @@ static bool start_workers(struct server *s)
 				       &s->proxies[i]);
 
 		if (err < 0)
-			return fail("no thread for worker %u: %s", i, err_text(err));
+			return cli_fail("no thread for worker %u: %s", i, err_text(err));
 	}
 	return true;
 }
@@ -350,7 +311,7 @@ static bool server_up(struct server *s)
 	int err = signals_init();
 
 	if (err < 0)
-		return fail("signals cannot be blocked: %s", err_text(err));
+		return cli_fail("signals cannot be blocked: %s", err_text(err));
 	return make_arrays(s) && load_setup(s) && raise_limits(s) && bind_all(s) &&
 	       open_access_log(s) && drop_rights(s) && open_cache(s) && make_proxies(s) &&
 	       start_workers(s);
@@ -493,12 +454,11 @@ static void keep_memory_small(void)
 
 /* Commands. */
 
-static int cmd_serve(const char *file, bool verbose, bool json)
+static int cmd_serve(const struct cli_args *args)
 {
-	struct server s = { .config = load(file) };
+	struct server s = { .config = cli_load(args->file) };
 	bool up;
 
-	(void)verbose, (void)json;
 	if (!s.config)
 		return EXIT_FAILURE;
 	log_set_level((enum log_level)s.config->server.log_level);
@@ -508,7 +468,7 @@ static int cmd_serve(const char *file, bool verbose, bool json)
 		log_info("sluice version=%s workers=%u https=%s ready", version_text(),
 			 s.shared.workers,
 			 s.config->server.https.count ? s.config->server.https.v[0].text : "-");
-		wait_for_stop(&s, file);
+		wait_for_stop(&s, args->file);
 		log_info("sluice draining timeout_ms=%ju",
 			 (uintmax_t)s.config->server.drain_timeout_ms);
 		drain(&s);
@@ -521,116 +481,9 @@ static int cmd_serve(const char *file, bool verbose, bool json)
 	return up ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
-static bool print_config(const struct config *c)
+static int cmd_version(const struct cli_args *args)
 {
-	char *mem = malloc(DUMP_MAX);
-	struct buf out;
-	bool ok;
-
-	buf_init(&out, mem, mem ? DUMP_MAX : 0);
-	ok = mem && config_dump(c, &out) && fwrite(mem, 1, buf_len(&out), stdout) == buf_len(&out);
-	free(mem);
-	return ok ? true : fail("the configuration cannot be printed");
-}
-
-static int cmd_check(const char *file, bool verbose, bool json)
-{
-	struct config *c = load(file);
-	bool ok = c != NULL;
-
-	(void)json;
-	if (ok && verbose)
-		ok = print_config(c);
-	else if (ok)
-		printf("%s is good\n", file);
-	if (c)
-		config_unref(c);
-	return ok ? EXIT_SUCCESS : EXIT_FAILURE;
-}
-
-struct verified {
-	bool json;
-	bool shows; /* progress, on a terminal */
-	time_t shown_s;
-	unsigned long files, damaged, unknown, left;
-	uint64_t bytes;
-};
-
-static void verify_progress(struct verified *v)
-{
-	time_t now_s = time(NULL);
-
-	if (!v->shows || now_s == v->shown_s)
-		return;
-	v->shown_s = now_s;
-	fprintf(stderr, "\r%lu files, %ju MiB, %lu damaged", v->files, (uintmax_t)(v->bytes >> 20),
-		v->damaged);
-}
-
-static void verify_seen(void *arg, const struct cache_verified *f)
-{
-	struct verified *v = arg;
-	const char *word = f->result == VERIFY_DAMAGED ? "damaged" : "unreadable";
-
-	if (f->result == VERIFY_GONE)
-		return;
-	v->files++;
-	v->bytes += f->bytes;
-	v->damaged += f->result == VERIFY_DAMAGED;
-	v->unknown += f->result == VERIFY_UNKNOWN;
-	v->left += f->err < 0;
-	verify_progress(v);
-	if (f->result == VERIFY_GOOD)
-		return;
-	printf(v->json ? "{\"result\":\"%s\",\"path\":\"%s\"}\n" : "%s %s\n", word, f->path);
-	if (f->err < 0)
-		(void)fail("%s cannot be put into quarantine: %s", f->path, err_text(f->err));
-}
-
-static void verify_summary(const struct verified *v)
-{
-	if (v->shows)
-		fputc('\n', stderr);
-	if (v->json)
-		printf("{\"files\":%lu,\"bytes\":%ju,\"damaged\":%lu,\"unreadable\":%lu}\n",
-		       v->files, (uintmax_t)v->bytes, v->damaged, v->unknown);
-	else
-		printf("%lu files with %ju bytes verified: %lu damaged, %lu unreadable\n", v->files,
-		       (uintmax_t)v->bytes, v->damaged, v->unknown);
-}
-
-/* Beside a running server, too: it sees what is put into quarantine here. */
-static int cmd_verify(const char *file, bool verbose, bool json)
-{
-	struct config *c = load(file);
-	struct verified v = { .json = json, .shows = !json && isatty(STDERR_FILENO) };
-	const char *suffixes[OCI_TYPES];
-	struct cache_opts opts = { .suffixes = suffixes, .suffixes_count = OCI_TYPES };
-	char why[512];
-	int err;
-
-	(void)verbose;
-	if (!c)
-		return EXIT_UNVERIFIED;
-	for (unsigned i = 0; i < OCI_TYPES; i++)
-		suffixes[i] = oci_types[i].suffix;
-	opts.path = c->cache.path;
-	snprintf(why, sizeof(why), "no memory");
-	err = cache_verify(&opts, verify_seen, &v, why, sizeof(why));
-	if (err < 0)
-		(void)fail("%s", why);
-	else
-		verify_summary(&v);
-	config_unref(c);
-	if (err < 0 || v.unknown > 0 || v.left > 0)
-		return EXIT_UNVERIFIED;
-	return v.damaged > 0 ? EXIT_DAMAGED : EXIT_SUCCESS;
-}
-
-static int cmd_version(const char *file, bool verbose, bool json)
-{
-	(void)file;
-	(void)verbose, (void)json;
+	(void)args;
 	printf("sluice %s\n", version_text());
 	return EXIT_SUCCESS;
 }
@@ -638,16 +491,17 @@ static int cmd_version(const char *file, bool verbose, bool json)
 static const struct command {
 	const char *name;
 	const char *options; /* for getopt */
-	int (*run)(const char *file, bool verbose, bool json);
+	int rest_max;        /* words after the options */
+	int (*run)(const struct cli_args *args);
 	const char *args;
 	const char *help;
 } commands[] = {
-	{ "serve", "c:", cmd_serve, "[-c FILE]", "run the mirror" },
-	{ "check", "c:v", cmd_check, "[-c FILE] [-v]",
+	{ "serve", "c:", 0, cmd_serve, "[-c FILE]", "run the mirror" },
+	{ "check", "c:v", 0, cmd_check, "[-c FILE] [-v]",
 	  "look for mistakes in the configuration; -v prints all of it as it would be used" },
-	{ "verify", "c:j", cmd_verify, "[-c FILE] [--json]",
+	{ "verify", "c:j", 0, cmd_verify, "[-c FILE] [--json]",
 	  "compare all cached files with their digests; damaged ones go to quarantine" },
-	{ "version", "", cmd_version, "", "print the version" },
+	{ "version", "", 0, cmd_version, "", "print the version" },
 };
 
 static void usage(FILE *to)
@@ -682,9 +536,9 @@ static bool wants_help(const char *word)
 int main(int argc, char **argv)
 {
 	const struct command *cmd = argc > 1 ? command_find(argv[1]) : NULL;
-	const char *file = default_file;
 	static const struct option longs[] = { { "json", no_argument, NULL, 'j' }, { 0 } };
-	bool verbose = false, json = false, good = cmd != NULL;
+	struct cli_args args = { .file = default_file };
+	bool good = cmd != NULL;
 	int option;
 
 	if (argc > 1 && wants_help(argv[argc > 2 ? 2 : 1])) {
@@ -695,15 +549,17 @@ int main(int argc, char **argv)
 	opterr = 0;
 	while (good && (option = getopt_long(argc, argv, cmd->options, longs, NULL)) != -1) {
 		switch (option) {
-		case 'c': file = optarg; break;
-		case 'v': verbose = true; break;
-		case 'j': good = json = strchr(cmd->options, 'j') != NULL; break;
+		case 'c': args.file = optarg; break;
+		case 'v': args.verbose = true; break;
+		case 'j': good = args.json = strchr(cmd->options, 'j') != NULL; break;
 		default: good = false; break;
 		}
 	}
-	if (!good || optind < argc) {
+	args.argc = argc - optind;
+	args.argv = argv + optind;
+	if (!good || args.argc > cmd->rest_max) {
 		usage(stderr);
-		return EXIT_USAGE;
+		return CLI_USAGE;
 	}
-	return cmd->run(file, verbose, json);
+	return cmd->run(&args);
 }

@@ -8,7 +8,7 @@ import sys
 MAY = {  # directory: the directories its files may include (itself is always allowed)
     "base": "", "config": "base", "io": "base", "http": "base", "net": "base io",
     "cache": "base io", "proxy": "base config io net http cache", "sys": "base config io",
-    "tune": "base", "main.c": "all"}
+    "tune": "base", "cli": "base config io net http cache proxy", "main.c": "all"}
 OWNS = [  # header of a library, its name in src/README.md, who may include it: directories or files
     (r"liburing(\.h|/)", "liburing", "io"),
     (r"ares(_\w+)?\.h", "c-ares", "io"),

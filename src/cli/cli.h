@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * Subcommands other than serve: each is one function, in a file cmd_*.c of its own, that main.c's
+ * table names.  They print to stdout what was asked for, to stderr what went wrong, and return the
+ * exit status.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "base/assert.h"
+#include "config/config.h"
+
+enum { CLI_USAGE = 100 }; /* exit status: the command line was wrong */
+
+struct cli_args {
+	const char *file; /* of the configuration */
+	bool verbose;     /* -v */
+	bool json;        /* --json */
+	int argc;         /* what follows the options; its number is what main.c's table permits */
+	char **argv;
+};
+
+/* "sluice: ..." to stderr.  Always false. */
+cold printf_like(1, 2) bool cli_fail(const char *fmt, ...);
+
+/* The configuration, counted; NULL: all that is wrong with it was printed. */
+struct config *cli_load(const char *file) must_check;
+
+/* Exit: 0 it is good, 1 it is not. */
+int cmd_check(const struct cli_args *args);
+/* Exit: 0 all is well, 1 something is damaged, 2 it could not be done. */
+int cmd_verify(const struct cli_args *args);
