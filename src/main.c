@@ -25,6 +25,7 @@
 #include "proxy/proxy.h"
 #include "proxy/small.h"
 #include "sys/cpus.h"
+#include "sys/notify.h"
 #include "sys/privs.h"
 #include "sys/signals.h"
 #include "sys/worker.h"
@@ -357,15 +358,18 @@ static void tell_restart(const struct server *s, const struct config *now)
 /* All of it, or nothing: then the old one goes on. */
 static void reload(struct server *s, const char *file)
 {
-	struct setup *setup = load_again(s, file);
+	struct setup *setup;
 	const struct config *c;
 
+	notify_reloading();
+	setup = load_again(s, file);
 	if (!setup || !proxies_reload(s->proxies, s->proxies_up, setup)) {
 		log_err("reload file=%s refused: %s", file,
 			setup ? "the workers are not ready for it, try again"
 			      : "the old configuration goes on");
 		if (setup)
 			setup_unref(setup);
+		notify_ready("the last reload was refused: the log says why");
 		return;
 	}
 	c = setup->config;
@@ -377,6 +381,7 @@ static void reload(struct server *s, const char *file)
 		 c->certs_count);
 	setup_unref(s->shared.setup);
 	s->shared.setup = setup;
+	notify_ready("serving");
 }
 
 static void wait_for_stop(struct server *s, const char *file)
@@ -468,7 +473,9 @@ static int cmd_serve(const struct cli_args *args)
 		log_info("sluice version=%s workers=%u https=%s ready", version_text(),
 			 s.shared.workers,
 			 s.config->server.https.count ? s.config->server.https.v[0].text : "-");
+		notify_ready("serving");
 		wait_for_stop(&s, args->file);
+		notify_stopping();
 		log_info("sluice draining timeout_ms=%ju",
 			 (uintmax_t)s.config->server.drain_timeout_ms);
 		drain(&s);
@@ -488,32 +495,27 @@ static int cmd_version(const struct cli_args *args)
 	return EXIT_SUCCESS;
 }
 
-static const struct command {
-	const char *name;
-	const char *options; /* for getopt */
-	int rest_max;        /* words after the options */
-	int (*run)(const struct cli_args *args);
-	const char *args;
-	const char *help;
-} commands[] = {
+static const struct cli_command commands[] = {
 	{ "serve", "c:", 0, cmd_serve, "[-c FILE]", "run the mirror" },
 	{ "check", "c:v", 0, cmd_check, "[-c FILE] [-v]",
 	  "look for mistakes in the configuration; -v prints all of it as it would be used" },
 	{ "verify", "c:j", 0, cmd_verify, "[-c FILE] [--json]",
 	  "compare all cached files with their digests; damaged ones go to quarantine" },
 	{ "version", "", 0, cmd_version, "", "print the version" },
+	{ "print", "", 1, cmd_print, "man|commands|completion", NULL },
 };
 
 static void usage(FILE *to)
 {
 	fprintf(to, "sluice %s: a mirror for container registries\n\nusage:\n", version_text());
 	for (size_t i = 0; i < countof(commands); i++)
-		fprintf(to, "  sluice %-7s %-18s %s\n", commands[i].name, commands[i].args,
-			commands[i].help);
+		if (commands[i].help)
+			fprintf(to, "  sluice %-7s %-18s %s\n", commands[i].name, commands[i].args,
+				commands[i].help);
 	fprintf(to, "\nFILE is %s unless given.\n", default_file);
 }
 
-static const struct command *command_find(const char *name)
+static const struct cli_command *command_find(const char *name)
 {
 	struct slice s = slice_of(name);
 
@@ -535,9 +537,11 @@ static bool wants_help(const char *word)
 
 int main(int argc, char **argv)
 {
-	const struct command *cmd = argc > 1 ? command_find(argv[1]) : NULL;
+	const struct cli_command *cmd = argc > 1 ? command_find(argv[1]) : NULL;
 	static const struct option longs[] = { { "json", no_argument, NULL, 'j' }, { 0 } };
-	struct cli_args args = { .file = default_file };
+	struct cli_args args = { .file = default_file,
+				 .commands = commands,
+				 .commands_count = countof(commands) };
 	bool good = cmd != NULL;
 	int option;
 

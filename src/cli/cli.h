@@ -13,12 +13,28 @@
 
 enum { CLI_USAGE = 100 }; /* exit status: the command line was wrong */
 
+struct cli_command;
+
 struct cli_args {
 	const char *file; /* of the configuration */
 	bool verbose;     /* -v */
 	bool json;        /* --json */
 	int argc;         /* what follows the options; its number is what main.c's table permits */
 	char **argv;
+	const struct cli_command *commands; /* all that there are */
+	unsigned commands_count;
+};
+
+/* A row of main.c's table. */
+struct cli_command {
+	const char *name;
+	const char *options; /* for getopt */
+	int rest_max;        /* words after the options */
+	int (*run)(const struct cli_args *args);
+	/* "[-c FILE] [--json] [this|that]": the help prints it, and the completion offers what is
+	 * in it. */
+	const char *args;
+	const char *help; /* NULL: for the build alone, and in no help */
 };
 
 /* "sluice: ..." to stderr.  Always false. */
@@ -31,3 +47,5 @@ struct config *cli_load(const char *file) must_check;
 int cmd_check(const struct cli_args *args);
 /* Exit: 0 all is well, 1 something is damaged, 2 it could not be done. */
 int cmd_verify(const struct cli_args *args);
+/* For the build: sluice.ini(5), the commands of sluice(8), bash's completion. */
+int cmd_print(const struct cli_args *args);

@@ -3,15 +3,24 @@
 
 #include "config/files.h"
 
+/* clang-format off */
 const struct schema_section schema_sections[SECTION_COUNT] = {
-	[SECTION_SERVER] = { "server", NULL, sizeof(struct conf_server) },
-	[SECTION_CERTIFICATE] = { "certificate", "main", sizeof(struct conf_cert) },
-	[SECTION_CACHE] = { "cache", NULL, sizeof(struct conf_cache) },
-	[SECTION_RESOLVER] = { "resolver", NULL, sizeof(struct conf_resolver) },
-	[SECTION_POOL] = { "pool", "registry-1.docker.io", sizeof(struct conf_pool) },
-	[SECTION_MIRROR] = { "mirror", "docker.io", sizeof(struct conf_mirror) },
-	[SECTION_PASSTHROUGH] = { "passthrough", "git", sizeof(struct conf_passthrough) },
+	[SECTION_SERVER] = { "server", NULL, sizeof(struct conf_server),
+	  "where clients come in, and what holds for all of them" },
+	[SECTION_CERTIFICATE] = { "certificate", "main", sizeof(struct conf_cert),
+	  "a certificate and its key; SNI chooses among several by the names inside" },
+	[SECTION_CACHE] = { "cache", NULL, sizeof(struct conf_cache),
+	  "the verified blobs on disk" },
+	[SECTION_RESOLVER] = { "resolver", NULL, sizeof(struct conf_resolver),
+	  "names to addresses" },
+	[SECTION_POOL] = { "pool", "registry-1.docker.io", sizeof(struct conf_pool),
+	  "how the servers of an upstream are dialled; the upstream's host may be its name" },
+	[SECTION_MIRROR] = { "mirror", "docker.io", sizeof(struct conf_mirror),
+	  "a registry that is mirrored, by its name as it stands in the names of images" },
+	[SECTION_PASSTHROUGH] = { "passthrough", "git", sizeof(struct conf_passthrough),
+	  "TLS connections for other servers, passed on unopened by the name in their greeting" },
 };
+/* clang-format on */
 
 enum {
 	SECOND = 1000,

@@ -23,6 +23,7 @@ struct schema_section {
 	const char *name;
 	const char *named; /* "docker.io", say: several, each with a name of its own; or NULL */
 	size_t bytes;      /* of its struct in config.h */
+	const char *help;
 };
 extern const struct schema_section schema_sections[SECTION_COUNT];
 
