@@ -35,7 +35,7 @@ CHECK_PKGS := python3 git
 # A package of its own from Debian 13 on.
 DOCKER_CLI := $(shell . /etc/os-release; [ "$${VERSION_ID:-0}" -ge 13 ] 2>/dev/null && echo docker-cli)
 TEST_PKGS  := $(CHECK_PKGS) clang-format python3-pytest curl openssl docker-registry skopeo podman \
-              containerd docker.io $(DOCKER_CLI) zstd python3-h2 nghttp2-client
+              containerd docker.io $(DOCKER_CLI) zstd python3-h2 nghttp2-client chromium python3-yaml
 DEMO_PKGS  := python3 curl openssl docker-registry skopeo busybox-static
 RUN_PKGS   := openssl ca-certificates
 FUZZ_PKGS  := clang libclang-rt-14-dev|libclang-rt-19-dev

@@ -501,6 +501,8 @@ static const struct cli_command commands[] = {
 	  "look for mistakes in the configuration; -v prints all of it as it would be used" },
 	{ "verify", "c:j", 0, cmd_verify, "[-c FILE] [--json]",
 	  "compare all cached files with their digests; damaged ones go to quarantine" },
+	{ "clients", "c:j", 1, cmd_clients, "[-c FILE] [--json] [CLIENT]",
+	  "what to configure at docker, containerd, podman, k3s, buildkit (CLIENT; absent: all)" },
 	{ "version", "", 0, cmd_version, "", "print the version" },
 	{ "print", "", 1, cmd_print, "man|commands|completion", NULL },
 };
@@ -510,7 +512,7 @@ static void usage(FILE *to)
 	fprintf(to, "sluice %s: a mirror for container registries\n\nusage:\n", version_text());
 	for (size_t i = 0; i < countof(commands); i++)
 		if (commands[i].help)
-			fprintf(to, "  sluice %-7s %-18s %s\n", commands[i].name, commands[i].args,
+			fprintf(to, "  sluice %-7s %-28s %s\n", commands[i].name, commands[i].args,
 				commands[i].help);
 	fprintf(to, "\nFILE is %s unless given.\n", default_file);
 }

@@ -60,6 +60,8 @@ const struct schema_key schema_keys[] = {
 	{ SERVER(http2), .key = "http2", .type = VALUE_BOOL, .by_default = "yes",
 	  .reloadable = true,
 	  .help = "HTTP/2 for clients that choose it (https) or begin with it (plain)" },
+	{ SERVER(page), .key = "page", .type = VALUE_BOOL, .by_default = "yes", .reloadable = true,
+	  .help = "what to configure at clients, for browsers at / of the mirror's names" },
 	{ SERVER(hsts), .key = "hsts", .type = VALUE_HSTS, .reloadable = true,
 	  .help = "the Strict-Transport-Security header; absent: none" },
 	{ SERVER(acme_webroot), .key = "acme_webroot", .type = VALUE_PATH, .reloadable = true,
