@@ -35,7 +35,8 @@ CHECK_PKGS := python3 git
 # A package of its own from Debian 13 on.
 DOCKER_CLI := $(shell . /etc/os-release; [ "$${VERSION_ID:-0}" -ge 13 ] 2>/dev/null && echo docker-cli)
 TEST_PKGS  := $(CHECK_PKGS) clang-format python3-pytest curl openssl docker-registry skopeo podman \
-              containerd docker.io $(DOCKER_CLI) zstd python3-h2 nghttp2-client chromium python3-yaml
+              containerd docker.io $(DOCKER_CLI) zstd python3-h2 nghttp2-client \
+              chromium chromium-driver prometheus
 DEMO_PKGS  := python3 curl openssl docker-registry skopeo busybox-static
 RUN_PKGS   := openssl ca-certificates
 FUZZ_PKGS  := clang libclang-rt-14-dev|libclang-rt-19-dev
@@ -105,6 +106,9 @@ SIM_WRAP := clock_gettime fsync fdatasync openat renameat unlinkat mkdirat pread
             aligned_alloc
 $(SIM): $(SIM_OBJ) $(LIB)
 	$(call say,LD)$(LINK) $(SIM_WRAP:%=-Wl,--wrap=%) -o $@ $^ $(LDLIBS)
+
+# What is not C, and taken in by the assembler.
+$(BUILD)/src/proxy/page.o: src/proxy/page.html
 
 # base/version.c alone sees VERSION, so a new commit recompiles one file, not all.
 $(BUILD)/src/base/version.o: private CPPFLAGS += -DVERSION='"$(VERSION)"'

@@ -80,6 +80,8 @@ static bool make_arrays(struct server *s)
 	if (!s->listens || !s->proxies || !s->workers || !s->shared.stats || !s->shared.smalls)
 		return cli_fail("no memory for %u workers", n);
 	s->shared.workers = n;
+	s->shared.started_s = time(NULL);
+	history_init(&s->shared.history);
 	for (unsigned i = 0; i < n * s->listens_each; i++)
 		s->listens[i].fd = -1;
 	for (unsigned i = 0; i < n; i++)
@@ -384,6 +386,12 @@ static void reload(struct server *s, const char *file)
 	notify_ready("serving");
 }
 
+static void tick(struct server *s)
+{
+	cache_clock(s->shared.cache);
+	history_tick(&s->shared.history, s->shared.stats, s->shared.workers);
+}
+
 static void wait_for_stop(struct server *s, const char *file)
 {
 	for (;;) {
@@ -391,7 +399,7 @@ static void wait_for_stop(struct server *s, const char *file)
 		case SIGNALS_STOP: return;
 		case SIGNALS_RELOAD: reload(s, file); break;
 		case SIGNALS_REOPEN: log_warn("signal=SIGUSR1 reopening is not there yet"); break;
-		case SIGNALS_NONE: cache_clock(s->shared.cache); break;
+		case SIGNALS_NONE: tick(s); break;
 		}
 	}
 }
@@ -501,8 +509,6 @@ static const struct cli_command commands[] = {
 	  "look for mistakes in the configuration; -v prints all of it as it would be used" },
 	{ "verify", "c:j", 0, cmd_verify, "[-c FILE] [--json]",
 	  "compare all cached files with their digests; damaged ones go to quarantine" },
-	{ "clients", "c:j", 1, cmd_clients, "[-c FILE] [--json] [CLIENT]",
-	  "what to configure at docker, containerd, podman, k3s, buildkit (CLIENT; absent: all)" },
 	{ "version", "", 0, cmd_version, "", "print the version" },
 	{ "print", "", 1, cmd_print, "man|commands|completion", NULL },
 };
@@ -512,7 +518,7 @@ static void usage(FILE *to)
 	fprintf(to, "sluice %s: a mirror for container registries\n\nusage:\n", version_text());
 	for (size_t i = 0; i < countof(commands); i++)
 		if (commands[i].help)
-			fprintf(to, "  sluice %-7s %-28s %s\n", commands[i].name, commands[i].args,
+			fprintf(to, "  sluice %-7s %-18s %s\n", commands[i].name, commands[i].args,
 				commands[i].help);
 	fprintf(to, "\nFILE is %s unless given.\n", default_file);
 }

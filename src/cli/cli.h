@@ -40,9 +40,6 @@ struct cli_command {
 /* "sluice: ..." to stderr.  Always false. */
 cold printf_like(1, 2) bool cli_fail(const char *fmt, ...);
 
-/* A JSON string, quoted, to stdout. */
-void cli_json_text(const char *text);
-
 /* The configuration, counted; NULL: all that is wrong with it was printed. */
 struct config *cli_load(const char *file) must_check;
 
@@ -52,5 +49,3 @@ int cmd_check(const struct cli_args *args);
 int cmd_verify(const struct cli_args *args);
 /* For the build: sluice.ini(5), the commands of sluice(8), bash's completion. */
 int cmd_print(const struct cli_args *args);
-/* Exit: 0 printed, 1 it could not be. */
-int cmd_clients(const struct cli_args *args);

@@ -63,7 +63,6 @@ struct conf_server {
 	uint64_t workers;        /* 0: auto */
 	const char *user;        /* NULL: keep */
 	bool http2;
-	bool page;
 	const char *hsts;         /* value of Strict-Transport-Security, or NULL */
 	const char *acme_webroot; /* folder, or NULL */
 	const char *access_log;   /* as written; a path when access is ACCESS_FILE */

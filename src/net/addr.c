@@ -97,6 +97,33 @@ bool addr_is_private(const struct addr *a)
 	return v6_is_private(a->in6.sin6_addr.s6_addr);
 }
 
+bool addr_is_loopback(const struct addr *a)
+{
+	const uint8_t *ip = a->in6.sin6_addr.s6_addr;
+
+	if (a->sa.sa_family == AF_INET)
+		return ntohl(a->in.sin_addr.s_addr) >> 24 == 127;
+	if (a->sa.sa_family != AF_INET6)
+		return false;
+	return IN6_IS_ADDR_LOOPBACK(&a->in6.sin6_addr) ||
+	       (IN6_IS_ADDR_V4MAPPED(&a->in6.sin6_addr) && ip[12] == 127);
+}
+
+bool addr_names_loopback(struct slice host)
+{
+	struct addr a = { .len = sizeof(a.in6) };
+	char text[ADDR_TEXT_MAX];
+
+	if (host.len >= sizeof(text))
+		return false;
+	snprintf(text, sizeof(text), "%.*s", SLICE_FMT(host));
+	a.sa.sa_family = AF_INET;
+	if (inet_pton(AF_INET, text, &a.in.sin_addr) == 1)
+		return addr_is_loopback(&a);
+	a.sa.sa_family = AF_INET6;
+	return inet_pton(AF_INET6, text, &a.in6.sin6_addr) == 1 && addr_is_loopback(&a);
+}
+
 void addr_format_ip(const struct addr *a, char out[ADDR_TEXT_MAX])
 {
 	const void *ip = a->sa.sa_family == AF_INET ? (const void *)&a->in.sin_addr

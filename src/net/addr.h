@@ -15,6 +15,10 @@ void addr_format(const struct addr *a, char out[ADDR_TEXT_MAX]);
 void addr_format_ip(const struct addr *a, char out[ADDR_TEXT_MAX]);
 /* "1.2.3.4:443", "[::]:443"; 0 or -EINVAL. */
 int addr_parse(struct slice text, struct addr *out) must_check;
+/* 127/8, ::1, and 127/8 within v6. */
+bool addr_is_loopback(const struct addr *a) must_check;
+/* A literal without port or brackets: is it one of these? */
+bool addr_names_loopback(struct slice host) must_check;
 /*
  * Not reachable on the public internet: loopback, private, link-local, unique local, shared
  * (100.64/10), unspecified, multicast, documentation, benchmarking, reserved, v4-mapped, NAT64

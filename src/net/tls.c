@@ -287,6 +287,12 @@ struct WOLFSSL_CTX *tls_server_ctx(const struct tls_server *s, struct slice sni)
 	return cert_for(s, sni)->ctx;
 }
 
+int64_t tls_server_expires(const struct tls_server *s, size_t i)
+{
+	assert(i < s->count);
+	return s->certs[i].names.not_after;
+}
+
 bool tls_server_has_h2(const struct tls_server *s)
 {
 	return s->h2;

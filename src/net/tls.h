@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/assert.h"
 #include "base/slice.h"
@@ -29,6 +30,8 @@ struct tls_server *tls_server_new(const struct tls_cert_opts *certs, size_t coun
 				  char *err, size_t err_len) must_check;
 struct tls_server *tls_server_ref(struct tls_server *s);
 void tls_server_unref(struct tls_server *s);
+/* When certificate number <i> ends, as Unix time. */
+int64_t tls_server_expires(const struct tls_server *s, size_t i) must_check;
 
 /* Trust roots: the system's bundle, and <extra_ca> (PEM file) when not NULL. */
 struct tls_client *tls_client_new(const char *extra_ca, char *err, size_t err_len) must_check;

@@ -2,18 +2,25 @@
 #include "proxy/admin.h"
 
 #include <inttypes.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <unistd.h>
 
 #include "base/buf.h"
 #include "base/version.h"
 #include "proxy/uppool.h"
 
-/* HELP, TYPE and value of one metric take less. */
+/*
+ * Counters, gauges and histograms have their place for sure; members, accounts and mirrors are as
+ * many as the configuration and upstreams' answers make them: what does not fit is left out.
+ */
 enum {
-	METRIC_BYTES_MAX = 512,
-	METRICS_MORE = 5,
-	MEMBER_LINES = 3 * (UPPOOL_ROWS_MAX + 1),
-	QUOTA_BYTES_MAX = 128 * 1024,
+	METRIC_BYTES_MAX = 512, /* HELP, TYPE and value of one metric take less */
+	METRICS_BYTES_MAX = 768 * 1024,
 };
+_Static_assert((STAT_COUNT + 12 + HIST_COUNT * 4) * METRIC_BYTES_MAX < METRICS_BYTES_MAX / 4,
+	       "most of it is for what grows with the configuration");
 
 static void put(struct buf *out, const struct stat_info *i, const char *labels, uint64_t value)
 {
@@ -39,66 +46,126 @@ static uint64_t of_cache(const struct cache_totals *t, enum stat_id id)
 	}
 }
 
-static uint64_t sum(const struct shared *s, enum stat_id id)
+uint64_t admin_sum(const struct shared *s, const struct cache_totals *t, enum stat_id id)
 {
-	uint64_t n = 0;
+	uint64_t n = of_cache(t, id);
 
 	for (unsigned i = 0; i < s->workers; i++)
 		n += stat_get(s->stats[i], id);
 	return n;
 }
 
-static void put_gauges(struct buf *out, const struct cache_totals *t, struct arena *a)
+static struct proxy *worker_of(const struct shared *s, unsigned i)
 {
-	static const struct stat_info bytes = { "cache_bytes", "gauge",
-						"Bytes of complete files in the cache." };
-	static const struct stat_info blobs = { "cache_blobs", "gauge",
-						"Complete files in the cache." };
-	static const struct stat_info scanning = {
-		"cache_scanning", "gauge", "1 while the cache's folders are being read at start."
-	};
-	static const struct stat_info usable = {
-		"cache_usable", "gauge", "0 while the disk fails: what is not cached is relayed."
+	return container_of(s->stats[i], struct proxy, stats);
+}
+
+void admin_meter(const struct shared *s, const char *mirror, struct meter *out)
+{
+	*out = (struct meter){ 0 };
+	for (unsigned i = 0; i < s->workers; i++)
+		meters_sum(&worker_of(s, i)->meters, slice_of(mirror), out);
+}
+
+const char *admin_congestion(const struct shared *s, char *out, size_t out_len)
+{
+	socklen_t len = (socklen_t)out_len - 1;
+	int fd;
+
+	memset(out, 0, out_len);
+	if (s->tuning.congestion) {
+		snprintf(out, out_len, "%s", s->tuning.congestion);
+		return out;
+	}
+	fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0 || getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, out, &len) < 0)
+		snprintf(out, out_len, "unknown");
+	if (fd >= 0)
+		close(fd);
+	return out;
+}
+
+static void put_gauges(struct buf *out, const struct admin_view *v, const struct cache_totals *t,
+		       struct arena *a)
+{
+	const struct config *c = v->setup->config;
+	const struct {
+		struct stat_info info;
+		uint64_t value;
+	} gauges[] = {
+		{ { "cache_bytes", "gauge", "Bytes of complete files in the cache." }, t->bytes },
+		{ { "cache_size_bytes", "gauge", "What they may be at most (size)." },
+		  c->cache.size_bytes },
+		{ { "cache_blobs", "gauge", "Complete files in the cache." }, t->blobs },
+		{ { "cache_scanning", "gauge",
+		    "1 while the cache's folders are being read at start." },
+		  t->scanning },
+		{ { "cache_usable", "gauge",
+		    "0 while the disk fails: what is not cached is relayed." },
+		  t->usable },
+		{ { "workers", "gauge", "Threads that serve." }, v->shared->workers },
+		{ { "start_time_seconds", "gauge", "When the server started, as Unix time." },
+		  (uint64_t)v->shared->started_s },
 	};
 	static const struct stat_info build = { "build_info", "gauge",
 						"The version that runs; always 1." };
-	const char *version = arena_printf(a, "{version=\"%s\"}", version_text());
+	static const struct stat_info congestion = {
+		"congestion_info", "gauge",
+		"Congestion control of connections to clients; always 1."
+	};
+	char name[32];
+	const char *label = arena_printf(a, "{version=\"%s\"}", version_text());
 
-	put(out, &bytes, "", t->bytes);
-	put(out, &blobs, "", t->blobs);
-	put(out, &scanning, "", t->scanning);
-	put(out, &usable, "", t->usable);
-	put(out, &build, version ? version : "", 1);
+	for (unsigned i = 0; i < countof(gauges); i++)
+		put(out, &gauges[i].info, "", gauges[i].value);
+	put(out, &build, label ? label : "", 1);
+	label = arena_printf(a, "{algorithm=\"%s\"}", admin_congestion(v->shared, name, 32));
+	put(out, &congestion, label ? label : "", 1);
 }
 
-/* The upstream's, in the order of shared->quotas. */
-struct quota_row {
-	const struct conf_mirror *mirror;
-	const struct conf_upstream *up;
-	const char *account; /* its user's name; "": nobody */
-	const char *source;  /* our address that it is known by, or "" */
-	struct quota_view v;
-};
-
-static uint64_t row_limit(const struct quota_row *r)
+/* The upstreams', in the order of setup->quotas; until <each> says false. */
+void admin_quotas(const struct admin_view *v, bool (*each)(void *arg, const struct admin_quota *q),
+		  void *arg)
 {
-	return r->v.limit;
+	const struct config *c = v->setup->config;
+	struct quotas **quotas = v->setup->quotas;
+
+	for (unsigned m = 0; m < c->mirrors_count; m++)
+		for (unsigned u = 0; u < c->mirrors[m].upstreams.count; u++, quotas++)
+			for (unsigned n = 0; n < quotas_count(*quotas); n++) {
+				struct setup_account a = setup_account(c, &c->mirrors[m], u, n);
+				struct admin_quota q = {
+					.mirror = &c->mirrors[m],
+					.up = &c->mirrors[m].upstreams.v[u],
+					.account = a.login && a.login->user ? a.login->user : "",
+					.source = a.source_text,
+				};
+
+				quotas_look(*quotas, n, v->now_ms, &q.v);
+				if ((q.v.known || q.v.rest_s) && !each(arg, &q))
+					return;
+			}
 }
 
-static uint64_t row_remaining(const struct quota_row *r)
+static uint64_t row_limit(const struct admin_quota *q)
 {
-	return r->v.remaining;
+	return q->v.limit;
 }
 
-static uint64_t row_rest(const struct quota_row *r)
+static uint64_t row_remaining(const struct admin_quota *q)
 {
-	return r->v.rest_s;
+	return q->v.remaining;
 }
 
-static const struct {
+static uint64_t row_rest(const struct admin_quota *q)
+{
+	return q->v.rest_s;
+}
+
+static const struct quota_gauge {
 	struct stat_info info;
 	bool needs_known;
-	uint64_t (*value)(const struct quota_row *r);
+	uint64_t (*value)(const struct admin_quota *q);
 } quota_gauges[] = {
 	{ { "upstream_quota_limit", "gauge", "Requests that upstream allows an account." },
 	  true,
@@ -125,69 +192,173 @@ static bool put_label(struct buf *out, const char *name, const char *value)
 	return fits && buf_printf(out, "\"");
 }
 
-static bool put_row(struct buf *out, unsigned gauge, const struct quota_row *r)
+/* What does not fit is left out, by whole lines. */
+static bool put_whole(struct buf *out, struct buf keep, bool fits)
 {
-	if (quota_gauges[gauge].needs_known && !r->v.known)
+	if (fits)
 		return true;
-	return buf_printf(out, "sluice_%s{", quota_gauges[gauge].info.metric) &&
-	       put_label(out, "mirror", r->mirror->name) && buf_printf(out, ",") &&
-	       put_label(out, "upstream", r->up->text) && buf_printf(out, ",") &&
-	       put_label(out, "account", r->account) &&
-	       (!r->source[0] || (buf_printf(out, ",") && put_label(out, "source", r->source))) &&
-	       buf_printf(out, "} %" PRIu64 "\n", quota_gauges[gauge].value(r));
+	*out = keep;
+	*buf_tail(out) = '\0';
+	return false;
 }
 
-/* Of one gauge, all accounts that were ever told anything; what does not fit is left out. */
-static void put_quota_gauge(struct buf *out, const struct proxy *p, unsigned gauge)
+static bool put_head(struct buf *out, const char *metric, const char *kind, const char *help)
 {
-	const struct stat_info *i = &quota_gauges[gauge].info;
-	struct quota_row r;
-	struct buf keep;
+	return buf_printf(out, "# HELP sluice_%s %s\n# TYPE sluice_%s %s\n", metric, help, metric,
+			  kind);
+}
 
-	if (!buf_printf(out, "# HELP sluice_%s %s\n# TYPE sluice_%s %s\n", i->metric, i->help,
-			i->metric, i->kind))
-		return;
-	for (unsigned m = 0; m < p->config->mirrors_count; m++)
-		for (unsigned u = 0; u < p->mirrors[m].ups_count; u++) {
-			struct upstream *up = &p->mirrors[m].ups[u];
+struct quota_put {
+	struct buf *out;
+	const struct quota_gauge *gauge;
+};
 
-			for (unsigned n = 0; n < quotas_count(up->quotas); n++) {
-				struct setup_account a = upstream_who(up, n);
+static bool put_quota(void *arg, const struct admin_quota *q)
+{
+	struct quota_put *p = arg;
+	struct buf *out = p->out;
+	struct buf keep = *out;
 
-				r = (struct quota_row){
-					.mirror = p->mirrors[m].conf,
-					.up = up->conf,
-					.account = a.login ? a.login->user : "",
-					.source = a.source_text,
-				};
-				quotas_look(up->quotas, n, proxy_now(p), &r.v);
-				keep = *out;
-				if ((r.v.known || r.v.rest_s) && !put_row(out, gauge, &r)) {
-					*out = keep;
-					*buf_tail(out) = '\0';
-					return;
-				}
-			}
+	if (p->gauge->needs_known && !q->v.known)
+		return true;
+	return put_whole(out, keep,
+			 buf_printf(out, "sluice_%s{", p->gauge->info.metric) &&
+				 put_label(out, "mirror", q->mirror->name) &&
+				 buf_printf(out, ",") && put_label(out, "upstream", q->up->text) &&
+				 buf_printf(out, ",") && put_label(out, "account", q->account) &&
+				 (!q->source[0] ||
+				  (buf_printf(out, ",") && put_label(out, "source", q->source))) &&
+				 buf_printf(out, "} %" PRIu64 "\n", p->gauge->value(q)));
+}
+
+static void put_quotas(struct buf *out, const struct admin_view *v)
+{
+	for (unsigned i = 0; i < countof(quota_gauges); i++) {
+		struct quota_put p = { out, &quota_gauges[i] };
+		const struct stat_info *info = &p.gauge->info;
+
+		if (put_head(out, info->metric, info->kind, info->help))
+			admin_quotas(v, put_quota, &p);
+	}
+}
+
+/* Buckets count what is at most as long as they say: cumulative. */
+static void put_hist(struct buf *out, const struct shared *s, enum hist_id id)
+{
+	const struct hist_info *i = &hist_infos[id];
+	struct hist h = { 0 };
+	uint64_t n = 0;
+	bool fits = put_head(out, i->metric, "histogram", i->help);
+
+	for (unsigned w = 0; w < s->workers; w++)
+		hist_sum(&h, &s->stats[w]->hist[id]);
+	for (unsigned b = 0; b < HIST_BOUNDS; b++) {
+		n += h.counts[b];
+		fits = fits && buf_printf(out, "sluice_%s_bucket{le=\"%s\"} %" PRIu64 "\n",
+					  i->metric, hist_bounds[b].text, n);
+	}
+	n += h.counts[HIST_BOUNDS];
+	fits = fits && buf_printf(out,
+				  "sluice_%s_bucket{le=\"+Inf\"} %" PRIu64 "\n"
+				  "sluice_%s_sum %" PRIu64 ".%03u\n"
+				  "sluice_%s_count %" PRIu64 "\n",
+				  i->metric, n, i->metric, h.sum_ms / 1000,
+				  (unsigned)(h.sum_ms % 1000), i->metric, n);
+	assert(fits);
+}
+
+enum { BY_REQUESTS, BY_BYTES, BY_UP, BY_FILLS, BY_FAILED, BY_COUNT };
+
+static const struct stat_info meter_infos[BY_COUNT] = {
+	[BY_REQUESTS] = { "mirror_requests_total", "counter",
+			  "Requests of a mirror, by what became of them (cache, as in the log)." },
+	[BY_BYTES] = { "mirror_bytes_down_total", "counter",
+		       "Body bytes sent to clients, by mirror and cache." },
+	[BY_UP] = { "mirror_bytes_up_total", "counter",
+		    "Body bytes received from a mirror's upstreams." },
+	[BY_FILLS] = { "mirror_fills_ok_total", "counter", "Fills published, by mirror." },
+	[BY_FAILED] = { "mirror_fills_failed_total", "counter", "Fills given up, by mirror." },
+};
+
+static bool put_meter_line(struct buf *out, unsigned by, const char *mirror, const char *cache,
+			   uint64_t value)
+{
+	struct buf keep = *out;
+
+	return put_whole(out, keep,
+			 buf_printf(out, "sluice_%s{", meter_infos[by].metric) &&
+				 put_label(out, "mirror", mirror) &&
+				 (!cache || buf_printf(out, ",cache=\"%s\"", cache)) &&
+				 buf_printf(out, "} %" PRIu64 "\n", value));
+}
+
+static bool put_meter(struct buf *out, unsigned by, const char *mirror, const struct meter *m)
+{
+	const uint64_t *split = by == BY_REQUESTS ? m->requests : m->bytes;
+	bool fits = true;
+
+	switch (by) {
+	case BY_UP: return put_meter_line(out, by, mirror, NULL, m->bytes_up);
+	case BY_FILLS: return put_meter_line(out, by, mirror, NULL, m->fills);
+	case BY_FAILED: return put_meter_line(out, by, mirror, NULL, m->fills_failed);
+	}
+	for (unsigned how = 0; how < METER_HOWS && fits; how++)
+		fits = put_meter_line(out, by, mirror, meter_how_names[how], split[how]);
+	return fits;
+}
+
+/* A metric's lines stand together. */
+static void put_meters(struct buf *out, const struct admin_view *v)
+{
+	const struct config *c = v->setup->config;
+	struct meter m;
+	bool fits;
+
+	for (unsigned by = 0; by < BY_COUNT; by++) {
+		fits = put_head(out, meter_infos[by].metric, meter_infos[by].kind,
+				meter_infos[by].help);
+		for (unsigned i = 0; i < c->mirrors_count && fits; i++) {
+			admin_meter(v->shared, c->mirrors[i].name, &m);
+			fits = put_meter(out, by, c->mirrors[i].name, &m);
 		}
+	}
 }
 
-char *admin_metrics(struct proxy *p, struct arena *a)
+static void put_certificates(struct buf *out, const struct admin_view *v)
 {
-	const size_t cap = (STAT_COUNT + METRICS_MORE + MEMBER_LINES) * (size_t)METRIC_BYTES_MAX +
-			   QUOTA_BYTES_MAX;
-	char *mem = arena_alloc(a, cap);
+	const struct config *c = v->setup->config;
+	bool fits = put_head(out, "certificate_expires_seconds", "gauge",
+			     "When a certificate ends, as Unix time.");
+
+	for (unsigned i = 0; v->setup->tls && i < c->certs_count && fits; i++) {
+		struct buf keep = *out;
+
+		fits = put_whole(out, keep,
+				 buf_printf(out, "sluice_certificate_expires_seconds{") &&
+					 put_label(out, "certificate", c->certs[i].name) &&
+					 buf_printf(out, "} %" PRId64 "\n",
+						    tls_server_expires(v->setup->tls, i)));
+	}
+}
+
+char *admin_metrics(const struct admin_view *v, struct arena *a)
+{
+	char *mem = arena_alloc(a, METRICS_BYTES_MAX);
 	struct cache_totals totals;
 	struct buf out;
 
 	if (!mem)
 		return NULL;
-	buf_init(&out, mem, cap - 1); /* arena memory is zeroed: the NUL is there */
-	cache_totals(p->cache, &totals);
+	buf_init(&out, mem, METRICS_BYTES_MAX - 1); /* zeroed: the NUL is there */
+	cache_totals(v->shared->cache, &totals);
 	for (unsigned id = 0; id < STAT_COUNT; id++)
-		put(&out, &stat_infos[id], "", sum(p->shared, id) + of_cache(&totals, id));
-	put_gauges(&out, &totals, a);
-	uppool_metrics(p, &out);
-	for (unsigned i = 0; i < countof(quota_gauges); i++)
-		put_quota_gauge(&out, p, i);
+		put(&out, &stat_infos[id], "", admin_sum(v->shared, &totals, id));
+	put_gauges(&out, v, &totals, a);
+	for (unsigned id = 0; id < HIST_COUNT; id++)
+		put_hist(&out, v->shared, id);
+	put_certificates(&out, v);
+	uppool_metrics(v->shared, v->now_ms, &out);
+	put_quotas(&out, v);
+	put_meters(&out, v);
 	return mem;
 }

@@ -52,6 +52,10 @@ static void body_took(struct body *b, uint64_t n)
 {
 	b->done += n;
 	b->total += n;
+	if (b->counted)
+		stat_add(&b->proxy->stats, STAT_BYTES_DOWN, (int64_t)n);
+	if (b->counted && b->from_cache)
+		stat_add(&b->proxy->stats, STAT_BYTES_CACHE, (int64_t)n);
 }
 
 /* What of the current segment may be read now; 0: BODY_WAIT, END or BROKEN is in *why. */

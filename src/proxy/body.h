@@ -30,6 +30,8 @@ struct body {
 	unsigned at;       /* segment */
 	uint64_t done;     /* bytes of it that were taken */
 	uint64_t total;    /* taken in all */
+	bool counted;      /* in the statistics, as it is taken */
+	bool from_cache;   /* there it is of a file that was complete */
 	struct blob *blob; /* a reference, or NULL */
 	struct blob *was;  /* the one before it, which was wrong: what was taken came from there */
 	struct proof proof;

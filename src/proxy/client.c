@@ -15,11 +15,20 @@ void client_arm(struct client *c, uint64_t ms)
 	loop_timer_set(c->proxy->loop, &c->timer, proxy_now(c->proxy) + ms);
 }
 
+/* By our own address: the peer's says less where a socket takes all addresses. */
+static bool client_is_on_loopback(const struct client *c)
+{
+	struct addr own = { .len = sizeof(own.in6) };
+
+	return getsockname(c->stream.fd, &own.sa, &own.len) == 0 && addr_is_loopback(&own);
+}
+
 struct xfer_request client_asks(const struct client *c, const struct msg *m)
 {
 	return (struct xfer_request){
 		.msg = m,
 		.kind = c->kind,
+		.on_loopback = c->kind == LISTEN_ADMIN && client_is_on_loopback(c),
 		.sni = c->kind == LISTEN_HTTPS ? c->stream.sni : NULL,
 	};
 }

@@ -91,8 +91,11 @@ int fetch_pull(struct fetch *f, struct buf *into)
 	assert(buf_room(into) > 0);
 	n = fetch_pull_some(f, into);
 	if (n > 0) {
-		if (!f->o.place)
+		if (!f->o.place) {
 			stat_add(&f->proxy->stats, STAT_BYTES_UP, n);
+			if (f->o.mirror->meter)
+				counter_add(&f->o.mirror->meter->bytes_up, (uint64_t)n);
+		}
 		loop_timer_clear(f->proxy->loop, &f->timer);
 		return n;
 	}

@@ -216,6 +216,8 @@ void generation_enter(struct proxy *p, struct generation *g)
 	pthread_mutex_unlock(&p->uppools_lock);
 	p->config = g->setup->config;
 	p->mirrors = g->mirrors;
+	for (unsigned i = 0; i < p->config->mirrors_count; i++)
+		g->mirrors[i].meter = meters_get(&p->meters, g->mirrors[i].name);
 	if (!old) {
 		timer_init(&p->generations_timer, generations_look);
 		return;

@@ -18,7 +18,7 @@
 #include "proxy/setup.h"
 
 struct proxy;
-
+struct meter;
 struct mirror;
 
 /* One of a mirror's upstreams. */
@@ -38,6 +38,7 @@ struct mirror {
 	struct generation *generation;
 	struct tls_client *tls; /* trust roots */
 	struct slice name;
+	struct meter *meter;  /* the worker's; NULL: a passthrough's, or it is not counted */
 	uint32_t owner;       /* in the cache, of what is private; see mirror_owner() */
 	struct upstream *ups; /* in the order in which they are asked */
 	unsigned ups_count;

@@ -5,7 +5,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "proxy/admin.h"
 #include "proxy/answer.h"
 
 enum { ACME_FILE_MAX = 16 * 1024 };
@@ -96,26 +95,4 @@ void local_http(struct xfer *x)
 		where = arena_printf(&x->arena, "%s%.*s", where, SLICE_FMT(x->target));
 	answer_text(x, 302, "text/plain", "this mirror is at https\n");
 	answer_field(x, "Location", where);
-}
-
-void local_admin(struct xfer *x)
-{
-	struct slice path = slice_first(x->target, slice_find(x->target, '?'));
-	char *text;
-
-	x->cache = "local";
-	if (slice_eq(path, SLICE("/healthz"))) {
-		bool draining = __atomic_load_n(&x->proxy->shared->draining, __ATOMIC_RELAXED);
-
-		answer_text(x, draining ? 503 : 200, "text/plain",
-			    draining ? "draining\n" : "ok\n");
-		return;
-	}
-	if (slice_eq(path, SLICE("/metrics"))) {
-		text = admin_metrics(x->proxy, &x->arena);
-		answer_text(x, text ? 200 : 503, "text/plain; version=0.0.4",
-			    text ? text : "out of memory\n");
-		return;
-	}
-	answer_text(x, 404, "text/plain", "there are /healthz and /metrics here\n");
 }

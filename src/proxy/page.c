@@ -1,161 +1,140 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "proxy/page.h"
 
-#include <stdlib.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <sys/random.h>
 
-#include "base/buf.h"
+#include "http/msg.h"
+#include "http/uri.h"
+#include "net/addr.h"
+#include "proxy/admin.h"
 #include "proxy/answer.h"
-#include "proxy/howto.h"
 
-/* Text grows by escapes ("&quot;"), of which there are a dozen in a mirror's entry. */
-enum { PAGE_HEAD = 32 * 1024, ESCAPES = 2 };
+/* page.html as it is, and a NUL.  (Without #embed, which is C23, the assembler does it.) */
+extern const char page_html[];
+__asm__(".pushsection .rodata\n"
+	".global page_html\n"
+	"page_html:\n"
+	".incbin \"src/proxy/page.html\"\n"
+	".byte 0\n"
+	".popsection\n");
 
-/* A click on a box marks all of it, so no script is needed to copy. */
-static const char page_style[] =
-	"<style>"
-	":root{color-scheme:light dark;--ink:#1c2733;--soft:#5a6b7b;--ground:#f4f6f8;--card:#fff;"
-	"--line:#dbe2e8;--code:#f0f3f6;--accent:#0b6bcb}"
-	"@media(prefers-color-scheme:dark){:root{--ink:#e4eaf0;--soft:#93a4b4;--ground:#10161c;"
-	"--card:#18212a;--line:#2a3641;--code:#0d1319;--accent:#6cb6ff}}"
-	"*{box-sizing:border-box}"
-	"body{margin:0;background:var(--ground);color:var(--ink);"
-	"font:16px/1.55 system-ui,sans-serif}"
-	"main{max-width:54rem;margin:0 auto;padding:2.5rem 1.25rem 4rem}"
-	"h1{font-size:1.9rem;margin:0 0 .25rem}h2{font-size:1.25rem;margin:0 0 .75rem}"
-	"p{margin:.5rem 0}.soft{color:var(--soft)}a{color:var(--accent)}"
-	"nav{display:flex;flex-wrap:wrap;gap:.5rem;margin:1.5rem 0}"
-	"nav a,.chip{border:1px solid var(--line);border-radius:99px;padding:.2rem .8rem;"
-	"background:var(--card);text-decoration:none;font-size:.9rem}"
-	"nav a:hover{border-color:var(--accent)}"
-	".chips{display:flex;flex-wrap:wrap;gap:.4rem;margin:.75rem 0 0}"
-	".chip{color:var(--soft)}"
-	"section{background:var(--card);border:1px solid var(--line);border-radius:12px;"
-	"padding:1.25rem 1.4rem;margin:0 0 1.25rem}"
-	".path{font:600 .82rem ui-monospace,monospace;color:var(--soft);margin:1rem 0 .3rem;"
-	"overflow-wrap:anywhere}"
-	"pre{margin:0;padding:.8rem 1rem;background:var(--code);border:1px solid var(--line);"
-	"border-radius:8px;overflow-x:auto;font:.85rem/1.5 ui-monospace,monospace;"
-	"user-select:all;-webkit-user-select:all}"
-	"ul{margin:1rem 0 0;padding-left:1.2rem;color:var(--soft);font-size:.92rem}"
-	"li{margin:.25rem 0;overflow-wrap:anywhere}"
-	"</style>";
+/* What stands in it where the nonce goes: of the nonce's length. */
+#define NONCE_MARK "0123456789abcdef0123456789abcdef"
+enum { NONCE_BYTES = (sizeof(NONCE_MARK) - 1) / 2 };
 
-static bool put(struct buf *b, const char *text)
+/* Another one for each answer; false: the kernel has none yet. */
+static bool nonce_make(char out[sizeof(NONCE_MARK)])
 {
-	return buf_append(b, slice_of(text));
-}
+	unsigned char raw[NONCE_BYTES];
 
-static bool put_escaped(struct buf *b, const char *text)
-{
-	bool fits = true;
-
-	for (; *text && fits; text++) {
-		switch (*text) {
-		case '<': fits = put(b, "&lt;"); break;
-		case '>': fits = put(b, "&gt;"); break;
-		case '&': fits = put(b, "&amp;"); break;
-		case '"': fits = put(b, "&quot;"); break;
-		default: fits = buf_append(b, (struct slice){ text, 1 });
-		}
-	}
-	return fits;
-}
-
-static bool put_in(struct buf *b, const char *before, const char *text, const char *after)
-{
-	return put(b, before) && put_escaped(b, text) && put(b, after);
-}
-
-static bool put_head(struct buf *b, const struct config *c, const struct howto_place *place)
-{
-	bool fits = put(b, "<!DOCTYPE html><html lang=\"en\"><head><meta charset=\"utf-8\">"
-			   "<meta name=\"viewport\" content=\"width=device-width,"
-			   "initial-scale=1\"><title>") &&
-		    put_in(b, "", place->authority ? place->authority : "Registry mirror",
-			   "</title>") &&
-		    put(b, page_style) && put(b, "</head><body><main><h1>Registry mirror</h1>");
-
-	if (place->authority)
-		fits = fits && put_in(b, "<p class=\"soft\">", place->authority, "</p>");
-	fits = fits &&
-	       put(b, "<p>Images pulled through this mirror come from its cache, or are "
-		      "fetched once from their registry. Every byte is checked against the "
-		      "digest that the registry gave. It mirrors:</p><div class=\"chips\">");
-	for (unsigned i = 0; i < c->mirrors_count; i++)
-		fits = fits && put_in(b, "<span class=\"chip\">", c->mirrors[i].name, "</span>");
-	fits = fits && put(b, "</div><nav>");
-	for (unsigned i = 0; i < HOWTO_COUNT; i++)
-		fits = fits && put_in(b, "<a href=\"#", howto_names[i], "\">") &&
-		       put_in(b, "", howto_names[i], "</a>");
-	return fits && put(b, "</nav>");
-}
-
-static bool put_client(struct buf *b, const char *name, const struct howto *h)
-{
-	bool fits = put_in(b, "<section id=\"", name, "\">") &&
-		    put_in(b, "<h2>", h->title, "</h2>");
-
-	for (unsigned i = 0; i < h->files_count; i++)
-		fits = fits && put_in(b, "<p class=\"path\">", h->files[i].path, "</p>") &&
-		       put_in(b, "<pre>", h->files[i].text, "</pre>");
-	fits = fits && put(b, "<ul>");
-	for (unsigned i = 0; i < h->notes_count; i++)
-		fits = fits && put_in(b, "<li>", h->notes[i], "</li>");
-	return fits && put(b, "</ul></section>");
-}
-
-char *page_make(struct arena *a, const struct config *c)
-{
-	const size_t cap = PAGE_HEAD + ESCAPES * howto_bytes(c);
-	struct howto_place place;
-	struct howto h;
-	struct buf b;
-	char *mem = arena_alloc(a, cap);
-	bool fits;
-
-	if (!mem || !howto_look(a, c, &place))
-		return NULL;
-	buf_init(&b, mem, cap - 1); /* arena memory is zeroed: the NUL is there */
-	fits = put_head(&b, c, &place);
-	for (unsigned i = 0; i < HOWTO_COUNT && fits; i++)
-		fits = howto_make(a, c, (enum howto_client)i, &h) &&
-		       put_client(&b, howto_names[i], &h);
-	fits = fits && put(&b, "<p class=\"soft\">A click on a box marks all of it.</p>"
-			       "</main></body></html>\n");
-	return fits ? mem : NULL;
-}
-
-/* The arena of a request is too small for what many mirrors need, so the page gets its own. */
-static char *page_for(struct xfer *x)
-{
-	const struct config *c = x->proxy->config;
-	struct arena own;
-	char *made, *kept = NULL;
-
-	arena_init(&own, PAGE_HEAD + (2 + ESCAPES) * howto_bytes(c));
-	made = page_make(&own, c);
-	if (made)
-		kept = arena_dup(&x->arena, slice_of(made));
-	arena_fini(&own);
-	return kept;
-}
-
-bool page_route(struct xfer *x)
-{
-	const struct slice path = slice_first(x->target, slice_find(x->target, '?'));
-	const struct config *c = x->proxy->config;
-	char *html;
-
-	if (!x->wants_html || !slice_eq(path, SLICE("/")) ||
-	    (x->method != METHOD_GET && x->method != METHOD_HEAD))
+	if (getrandom(raw, sizeof(raw), GRND_NONBLOCK) != (ssize_t)sizeof(raw))
 		return false;
-	if (!c->server.page || !howto_is_ours(c, x->host))
-		return false;
-	x->cache = "local";
-	html = page_for(x);
-	if (html)
-		answer_html(x, 200, "style-src 'unsafe-inline'", html);
-	else
-		answer_text(x, 503, "text/plain", "out of memory\n");
+	for (unsigned i = 0; i < NONCE_BYTES; i++)
+		snprintf(out + (size_t)2 * i, 3, "%02x", raw[i]);
 	return true;
+}
+
+static void put_nonce(char *html, const char *nonce)
+{
+	for (char *at = html; (at = strstr(at, NONCE_MARK)); at += sizeof(NONCE_MARK) - 1)
+		memcpy(at, nonce, sizeof(NONCE_MARK) - 1);
+}
+
+static void page_answer(struct xfer *x, int status, const char *type, const char *text)
+{
+	if (!text) {
+		status = 503;
+		type = "text/plain";
+		text = "out of memory\n";
+	}
+	answer_text(x, status, type, text);
+	answer_field(x, "Cache-Control", "no-store");
+	answer_field(x, "X-Content-Type-Options", "nosniff");
+}
+
+static void page_html_answer(struct xfer *x)
+{
+	char *html = arena_dup(&x->arena, slice_of(page_html));
+	char nonce[sizeof(NONCE_MARK)];
+
+	if (!html || !nonce_make(nonce)) {
+		page_answer(x, 503, "text/plain", "no memory, or no random numbers yet\n");
+		return;
+	}
+	put_nonce(html, nonce);
+	page_answer(x, 200, "text/html; charset=utf-8", html);
+	answer_field(x, "Content-Security-Policy",
+		     arena_printf(&x->arena,
+				  "default-src 'none'; script-src 'nonce-%s'; "
+				  "style-src 'nonce-%s'; connect-src 'self'; img-src data:; "
+				  "base-uri 'none'; form-action 'none'; "
+				  "frame-ancestors 'none'",
+				  nonce, nonce));
+	answer_field(x, "Referrer-Policy", "no-referrer");
+}
+
+static void page_history(struct xfer *x, struct slice query)
+{
+	struct admin_view v = admin_view_of(x->proxy);
+	uint64_t since_ms = 0;
+	struct slice raw;
+
+	if (query_get(query, "since", &raw) && !http_parse_uint(raw, &since_ms)) {
+		page_answer(x, 400, "text/plain", "since: a number of milliseconds\n");
+		return;
+	}
+	page_answer(x, 200, "application/json", admin_history(&v, since_ms, &x->arena));
+}
+
+static void page_healthz(struct xfer *x)
+{
+	bool draining = __atomic_load_n(&x->proxy->shared->draining, __ATOMIC_RELAXED);
+
+	page_answer(x, draining ? 503 : 200, "text/plain", draining ? "draining\n" : "ok\n");
+}
+
+/* May the rest be seen?  False: it was answered. */
+static bool page_is_allowed(struct xfer *x)
+{
+	if (!x->on_loopback) {
+		page_answer(x, 403, "text/plain",
+			    "this is shown on the machine itself: ask at a loopback address\n");
+		return false;
+	}
+	if (slice_ieq(x->host, SLICE("localhost")) || addr_names_loopback(x->host))
+		return true;
+	page_answer(x, 403, "text/plain",
+		    "ask by 127.0.0.1, [::1] or localhost: the Host field names something else\n");
+	return false;
+}
+
+void page_admin(struct xfer *x)
+{
+	size_t end = slice_find(x->target, '?');
+	struct slice path = slice_first(x->target, end);
+	struct slice query = slice_skip(x->target, end + 1);
+	struct admin_view v = admin_view_of(x->proxy);
+
+	x->cache = "local";
+	if (x->method != METHOD_GET && x->method != METHOD_HEAD) {
+		page_answer(x, 405, "text/plain", "there is nothing but to look\n");
+		answer_field(x, "Allow", "GET, HEAD");
+	} else if (slice_eq(path, SLICE("/healthz"))) {
+		page_healthz(x);
+	} else if (!page_is_allowed(x)) {
+		return;
+	} else if (slice_eq(path, SLICE("/metrics"))) {
+		page_answer(x, 200, "text/plain; version=0.0.4", admin_metrics(&v, &x->arena));
+	} else if (slice_eq(path, SLICE("/status"))) {
+		page_answer(x, 200, "application/json", admin_status(&v, &x->arena));
+	} else if (slice_eq(path, SLICE("/history"))) {
+		page_history(x, query);
+	} else if (slice_eq(path, SLICE("/"))) {
+		page_html_answer(x);
+	} else {
+		page_answer(x, 404, "text/plain",
+			    "there are /, /status, /history, /metrics and /healthz here\n");
+	}
 }

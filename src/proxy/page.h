@@ -1,17 +1,16 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * What a browser gets at / of one of our names: how to point clients at this mirror (howto.h), as
- * one HTML page without scripts and without anything from elsewhere.  Registries' clients ask for
- * paths under /v2/ and never for text/html, so they do not see it.  `page = no` in [server] keeps
- * it off.
+ * Answers of the admin listener: what there is to see (admin.h), and a page that shows it.
+ *
+ * Invariants
+ *  1. Who is not on this machine sees nothing but /healthz without a login.
+ *  2. Who is on this machine needs none, but must have asked by a name of this machine: a page of
+ *     somebody else whose name was made to lead here (DNS rebinding) gets nothing.
+ *  3. The page is one file: it loads nothing but what this listener says, and no script runs in it
+ *     but its own (Content-Security-Policy).
  */
 #pragma once
 
-#include "base/arena.h"
-#include "config/config.h"
 #include "proxy/xfer.h"
 
-/* Is this request for it?  Then it is answered. */
-bool page_route(struct xfer *x) must_check;
-/* The page alone; NULL: no memory. */
-char *page_make(struct arena *a, const struct config *c) must_check;
+void page_admin(struct xfer *x);

@@ -122,6 +122,8 @@ int proxy_init(struct proxy *p, struct shared *shared, const struct proxy_listen
 	if (!err)
 		err = proxy_listeners(p, listen, listen_count);
 	if (!err)
+		err = board_init(&p->board);
+	if (!err)
 		err = access_init(&p->access, p->loop, &p->stats, shared->access_fd,
 				  p->config->server.access_format);
 	return err;
@@ -260,6 +262,8 @@ void proxy_fini(struct proxy *p)
 	gate_free(p->gate);
 	hot_free(p->hot);
 	generations_fini(p);
+	meters_fini(&p->meters);
+	board_fini(&p->board);
 	free(p->listeners);
 	pool_fini(&p->client_pool);
 	pool_fini(&p->xfer_pool);

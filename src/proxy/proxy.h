@@ -24,7 +24,10 @@
 #include "net/net.h"
 #include "net/tls.h"
 #include "proxy/access.h"
+#include "proxy/board.h"
 #include "proxy/generation.h"
+#include "proxy/history.h"
+#include "proxy/meter.h"
 
 /* Connections that one worker passes on (passthrough): two sockets and some 6 KB each. */
 enum { PASSAGES_MAX = 1024 };
@@ -69,6 +72,8 @@ struct shared {
 	int access_fd;        /* -1: off */
 	struct tuning tuning; /* of [server], as far as the kernel takes it; for upstreams, too */
 	bool draining;        /* atomic: healthz says so */
+	int64_t started_s;    /* unix time */
+	struct history history;
 };
 
 struct proxy {
@@ -84,6 +89,8 @@ struct proxy {
 	struct cache *cache;
 	struct hot *hot; /* small bodies of it */
 	struct access_log access;
+	struct meters meters;
+	struct board board;
 	pthread_mutex_t uppools_lock; /* of generation->uppools: see uppool.h */
 	struct list generations_old;
 	struct timer generations_timer;

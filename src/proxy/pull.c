@@ -2,6 +2,7 @@
 #include "proxy/pull.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/err.h"
@@ -54,6 +55,7 @@ enum pull_state {
 struct pull {
 	struct proxy *proxy;
 	struct mirror *mirror; /* NULL: pull_store() */
+	struct slice repo;     /* in the arena; none: no memory, or pull_store() */
 	struct list node;
 	struct task task;
 	struct arena arena;
@@ -164,6 +166,7 @@ void pull_start(struct pull *pl, struct mirror *m, struct slice repo, uint32_t k
 	struct proxy *p = pl->proxy;
 
 	pl->mirror = m;
+	pl->repo = slice_of(arena_dup(&pl->arena, repo));
 	pl->kind = kind;
 	digest_format(d, pl->digest);
 	pl->opts = (struct fetch_opts){
@@ -179,6 +182,7 @@ void pull_start(struct pull *pl, struct mirror *m, struct slice repo, uint32_t k
 		pull_fail(pl, -ENOMEM);
 	loop_timer_set(p->loop, &pl->unwanted, proxy_now(p) + PULL_UNWANTED_MS);
 	loop_wake(p->loop, &pl->task);
+	board_stir(p);
 }
 
 void pull_store(struct pull *pl, struct blob *blob, char *body, size_t len, uint8_t type)
@@ -617,6 +621,20 @@ static bool pull_again(struct pull *pl, bool other_member)
 	return true;
 }
 
+static void pull_count(const struct pull *pl)
+{
+	struct meter *m = pl->mirror ? pl->mirror->meter : NULL;
+
+	if (pl->fill.state == FILL_DONE)
+		stat_time(&pl->proxy->stats, HIST_FILL, proxy_now(pl->proxy) - pl->begun_ms);
+	if (!m)
+		return;
+	if (pl->fill.state == FILL_DONE)
+		counter_add(&m->fills, 1);
+	else if (pl->fill.state == FILL_LOST)
+		counter_add(&m->fills_failed, 1);
+}
+
 /* True: it goes on; else <pl> is gone, or waits. */
 static bool pull_end(struct pull *pl)
 {
@@ -633,6 +651,7 @@ static bool pull_end(struct pull *pl)
 			  (unsigned long long)(proxy_now(pl->proxy) - pl->begun_ms));
 	if (!fill_close(f))
 		return false;
+	pull_count(pl);
 	if (wide)
 		lanes_free(pl->lanes);
 	pl->lanes = NULL;
@@ -685,6 +704,30 @@ bool pulls_use(const struct proxy *p, const struct generation *g)
 		if (generation_has(g, container_of(it, struct pull, node)->mirror))
 			return true;
 	return false;
+}
+
+unsigned pulls_look(const struct proxy *p, struct board_fill *out, unsigned max)
+{
+	unsigned n = 0;
+
+	list_for_each(it, &p->pulls) {
+		const struct pull *pl = container_of(it, struct pull, node);
+		struct board_fill *o = &out[n];
+
+		if (n == max)
+			break;
+		if (!pl->mirror || fill_is_over(&pl->fill))
+			continue;
+		snprintf(o->mirror, sizeof(o->mirror), "%s", pl->mirror->conf->name);
+		snprintf(o->repo, sizeof(o->repo), "%.*s", SLICE_FMT(pl->repo));
+		memcpy(o->digest, pl->digest, sizeof(o->digest));
+		o->manifest = !cache_kind_is_blob(pl->kind);
+		o->bytes = pl->fill.received;
+		o->size = pl->fill.size;
+		o->ms = proxy_now(p) - pl->begun_ms;
+		n++;
+	}
+	return n;
 }
 
 void pulls_kill(struct proxy *p)

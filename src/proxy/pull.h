@@ -6,6 +6,7 @@
 #pragma once
 
 #include "cache/fill.h"
+#include "proxy/board.h"
 #include "proxy/fetch.h"
 
 struct pull;
@@ -30,5 +31,7 @@ void pull_start(struct pull *pl, struct mirror *m, struct slice repo, uint32_t k
 void pull_store(struct pull *pl, struct blob *blob, char *body, size_t len, uint8_t type);
 /* Does a fill run for a mirror of that generation? */
 bool pulls_use(const struct proxy *p, const struct generation *g) must_check;
+/* The oldest ones, at most <max>; returns how many. */
+unsigned pulls_look(const struct proxy *p, struct board_fill *out, unsigned max);
 /* When the drain's time is over. */
 void pulls_kill(struct proxy *p);

@@ -12,6 +12,8 @@ static void put(struct reply_head *h, const char *name, const char *value)
 void reply_head(const struct xfer *x, struct reply_head *h)
 {
 	assert(x->state == XFER_ANSWER);
+	if (x->kind != LISTEN_ADMIN)
+		stat_time(&x->proxy->stats, HIST_FIRST_BYTE, proxy_now(x->proxy) - x->begun_ms);
 	h->count = 0;
 	put(h, "Date", proxy_date(x->proxy));
 	for (unsigned i = 0; i < x->fields_count; i++)
@@ -60,6 +62,20 @@ static struct slice reply_asked(const struct xfer *x)
 	return slice_skip(text, slice_find(text, '/') + 2);
 }
 
+static void reply_meter(struct xfer *x)
+{
+	const enum meter_how how = meter_how_of(x->cache);
+	struct meter *m = x->mirror ? x->mirror->meter : NULL;
+	bool image = x->path.verb == OCI_MANIFEST || x->path.verb == OCI_BLOB;
+
+	if (!m)
+		return;
+	counter_add(&m->requests[how], 1);
+	counter_add(&m->bytes[how], x->body.total);
+	if (image && x->state == XFER_ANSWER && x->status < 400)
+		board_note(x->proxy, x->mirror->name, x->route.repo, x->body.total);
+}
+
 void reply_log(struct xfer *x, const struct stream *s, const char *end)
 {
 	struct stats *st = &x->proxy->stats;
@@ -84,7 +100,6 @@ void reply_log(struct xfer *x, const struct stream *s, const char *end)
 	if (x->kind == LISTEN_ADMIN)
 		return;
 	access_line(&x->proxy->access, &line);
-	stat_add(st, STAT_BYTES_DOWN, (int64_t)x->body.total);
-	if (x->cache && (strcmp(x->cache, "hit") == 0 || strcmp(x->cache, "revalidated") == 0))
-		stat_add(st, STAT_BYTES_CACHE, (int64_t)x->body.total);
+	stat_time(st, HIST_REQUEST, line.ms);
+	reply_meter(x);
 }

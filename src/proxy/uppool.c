@@ -440,19 +440,11 @@ bool uppool_bind(struct uppool *g, sa_family_t family, unsigned source, struct a
 
 /* ---- metrics ---- */
 
-struct row {
-	char host[256];
-	char member[ADDR_TEXT_MAX];
-	unsigned in_use;
-	unsigned out;
-	uint64_t ejections;
-};
-
-static struct row *row_of(struct row *rows, unsigned *count, const struct uppool *g,
-			  const struct member *m)
+static struct uppool_row *row_of(struct uppool_row *rows, unsigned *count, const struct uppool *g,
+				 const struct member *m)
 {
 	char member[ADDR_TEXT_MAX];
-	struct row *r;
+	struct uppool_row *r;
 
 	addr_format(&m->addr, member);
 	for (unsigned i = 0; i < *count; i++)
@@ -466,7 +458,8 @@ static struct row *row_of(struct row *rows, unsigned *count, const struct uppool
 	return r;
 }
 
-static void rows_add(struct row *rows, unsigned *count, const struct proxy *p, uint64_t now_ms)
+static void rows_add(struct uppool_row *rows, unsigned *count, const struct proxy *p,
+		     uint64_t now_ms)
 {
 	if (!p->generation)
 		return;
@@ -475,18 +468,22 @@ static void rows_add(struct row *rows, unsigned *count, const struct proxy *p, u
 
 		for (unsigned i = 0; i < g->balance.count; i++) {
 			const struct member *m = &g->balance.v[i];
-			struct row *r = row_of(rows, count, g, m);
+			struct uppool_row *r = row_of(rows, count, g, m);
 
 			if (!r)
 				return;
 			r->in_use += m->in_use;
 			r->out += member_is_out(m, now_ms);
 			r->ejections += m->ejections;
+			if (member_is_out(m, now_ms))
+				r->why = m->why;
+			if (m->latency_us > r->latency_us)
+				r->latency_us = m->latency_us;
 		}
 	}
 }
 
-static void put(struct buf *out, const struct row *rows, unsigned count, unsigned which)
+static void put(struct buf *out, const struct uppool_row *rows, unsigned count, unsigned which)
 {
 	static const struct {
 		const char *metric, *kind, *help;
@@ -507,21 +504,28 @@ static void put(struct buf *out, const struct row *rows, unsigned count, unsigne
 	}
 }
 
-void uppool_metrics(struct proxy *p, struct buf *out)
+unsigned uppool_rows(const struct shared *s, uint64_t now_ms, struct uppool_row *rows)
 {
-	const struct shared *s = p->shared;
-	struct row *rows = calloc(UPPOOL_ROWS_MAX, sizeof(*rows));
 	unsigned count = 0;
 
-	if (!rows)
-		return;
 	for (unsigned i = 0; i < s->workers; i++) {
 		struct proxy *of = container_of(s->stats[i], struct proxy, stats);
 
 		pthread_mutex_lock(&of->uppools_lock);
-		rows_add(rows, &count, of, proxy_now(p));
+		rows_add(rows, &count, of, now_ms);
 		pthread_mutex_unlock(&of->uppools_lock);
 	}
+	return count;
+}
+
+void uppool_metrics(const struct shared *s, uint64_t now_ms, struct buf *out)
+{
+	struct uppool_row *rows = calloc(UPPOOL_ROWS_MAX, sizeof(*rows));
+	unsigned count;
+
+	if (!rows)
+		return;
+	count = uppool_rows(s, now_ms, rows);
 	for (unsigned i = 0; i < 3; i++)
 		put(out, rows, count, i);
 	free(rows);

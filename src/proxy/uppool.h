@@ -114,5 +114,16 @@ void uppool_report(struct uppool *g, uint32_t id, enum upconn_outcome what);
 bool uppool_bind(struct uppool *g, sa_family_t family, unsigned source, struct addr *out,
 		 bool *use) must_check;
 
-/* The members of all workers as metrics; what does not fit is left out. */
-void uppool_metrics(struct proxy *p, struct buf *out);
+/* A member, of all workers together; <rows> has room for UPPOOL_ROWS_MAX.  Returns how many. */
+struct uppool_row {
+	char host[256];
+	char member[ADDR_TEXT_MAX];
+	unsigned in_use;
+	unsigned out;            /* workers that leave it out */
+	enum upconn_outcome why; /* if out: one of their reasons */
+	uint64_t ejections;
+	uint64_t latency_us; /* the longest of the workers' */
+};
+unsigned uppool_rows(const struct shared *s, uint64_t now_ms, struct uppool_row *rows);
+/* The same as metrics; what does not fit is left out. */
+void uppool_metrics(const struct shared *s, uint64_t now_ms, struct buf *out);

@@ -54,6 +54,8 @@ void xfer_start(struct xfer *x, struct proxy *p, struct task *owner, const struc
 
 	xfer_init(x, p, owner);
 	x->kind = r->kind;
+	x->on_loopback = r->on_loopback;
+	x->body.counted = r->kind != LISTEN_ADMIN;
 	x->sni = r->sni;
 	x->method = m->method;
 	x->major = m->major;
@@ -69,7 +71,6 @@ void xfer_start(struct xfer *x, struct proxy *p, struct task *owner, const struc
 	x->if_none_match = keep(x, msg_field(m, "If-None-Match"));
 	x->if_range = keep(x, msg_field(m, "If-Range"));
 	x->user_agent = keep(x, msg_field(m, "User-Agent"));
-	x->wants_html = msg_has_token(m, "Accept", SLICE("text/html"));
 	x->forwarded_https = slice_ieq(msg_field(m, "X-Forwarded-Proto"), SLICE("https"));
 	if (msg_field(m, "Authorization").ptr)
 		x->authorization = strndup(msg_field(m, "Authorization").ptr,
@@ -81,6 +82,7 @@ void xfer_start_error(struct xfer *x, struct proxy *p, struct task *owner, enum 
 {
 	xfer_init(x, p, owner);
 	x->kind = kind;
+	x->body.counted = kind != LISTEN_ADMIN;
 	x->major = 1;
 	x->method = METHOD_GET;
 	x->close = true;
@@ -140,7 +142,7 @@ static enum step xfer_route(struct xfer *x)
 		return STEP_MORE;
 	}
 	if (x->kind == LISTEN_ADMIN) {
-		local_admin(x);
+		page_admin(x);
 		return STEP_MORE;
 	}
 	if (x->kind == LISTEN_HTTP) {
@@ -153,8 +155,6 @@ static enum step xfer_route(struct xfer *x)
 		x->close = true;
 		return STEP_MORE;
 	}
-	if (page_route(x))
-		return STEP_MORE;
 	oci_parse(&x->arena, x->target, &x->path);
 	if (login_route(x))
 		return STEP_MORE;
@@ -313,6 +313,7 @@ static void xfer_hit(struct xfer *x)
 		   : x->stale       ? "stale"
 		   : x->tag_checked ? "revalidated"
 				    : "hit";
+	x->body.from_cache = !x->joined && x->lookups == 0 && !x->stale;
 	answer_blob(x, v.size, v.size != BLOB_SIZE_UNKNOWN);
 }
 

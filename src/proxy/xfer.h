@@ -52,6 +52,7 @@ struct xfer {
 	struct arena arena;
 	enum xfer_state state;
 	enum listener_kind kind;
+	bool on_loopback; /* LISTEN_ADMIN: who asks is on this machine */
 	uint64_t begun_ms;
 
 	/* The request; slices in the arena. */
@@ -65,7 +66,6 @@ struct xfer {
 	struct slice if_range;
 	struct slice user_agent;
 	char *authorization;   /* malloc'ed and wiped; NULL once it is known to be of no use */
-	bool wants_html;       /* a browser: Accept names text/html */
 	bool forwarded_https;  /* a balancer says that it has ended TLS */
 	unsigned major, minor; /* of HTTP */
 	const char *sni;       /* NULL: no TLS, or none sent */
@@ -107,7 +107,8 @@ struct xfer {
 struct xfer_request {
 	const struct msg *msg;
 	enum listener_kind kind;
-	const char *sni; /* borrowed while the xfer lives */
+	bool on_loopback; /* LISTEN_ADMIN alone */
+	const char *sni;  /* borrowed while the xfer lives */
 };
 
 /* <x>: from xfer_pool, any content.  Copies what it needs of the message. */

@@ -96,3 +96,17 @@ TEST(addr_private_v6)
 	for (size_t i = 0; i < countof(no); i++)
 		check(!is_private(no[i]));
 }
+
+TEST(loopback_is_known_in_all_its_forms)
+{
+	static const char *const yes[] = { "127.0.0.1", "127.255.1.2", "::1", "::ffff:127.0.0.1" };
+	static const char *const no[] = {
+		"10.0.0.1",      "128.0.0.1", "::", "::2",  "::ffff:10.0.0.1",
+		"127.0.0.1.a.b", "localhost", "",   "127.1"
+	};
+
+	for (unsigned i = 0; i < sizeof(yes) / sizeof(yes[0]); i++)
+		check(addr_names_loopback(slice_of(yes[i])));
+	for (unsigned i = 0; i < sizeof(no) / sizeof(no[0]); i++)
+		check(!addr_names_loopback(slice_of(no[i])));
+}
