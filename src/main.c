@@ -24,6 +24,7 @@
 #include "proxy/oci.h"
 #include "proxy/proxy.h"
 #include "proxy/small.h"
+#include "proxy/tenant.h"
 #include "sys/cpus.h"
 #include "sys/notify.h"
 #include "sys/privs.h"
@@ -269,6 +270,17 @@ static bool open_cache(struct server *s)
 	return true;
 }
 
+/* After open_cache(), which makes the folder. */
+static bool open_tenants(struct server *s)
+{
+	char *path = NULL;
+
+	if (asprintf(&path, "%s/tenants", s->config->cache.path) >= 0)
+		s->shared.tenants = tenants_new(path, time(NULL));
+	free(path);
+	return s->shared.tenants ? true : cli_fail("no memory for tenants");
+}
+
 static bool make_proxies(struct server *s)
 {
 	for (unsigned i = 0; i < s->shared.workers; i++) {
@@ -316,8 +328,8 @@ static bool server_up(struct server *s)
 	if (err < 0)
 		return cli_fail("signals cannot be blocked: %s", err_text(err));
 	return make_arrays(s) && load_setup(s) && raise_limits(s) && bind_all(s) &&
-	       open_access_log(s) && drop_rights(s) && open_cache(s) && make_proxies(s) &&
-	       start_workers(s);
+	       open_access_log(s) && drop_rights(s) && open_cache(s) && open_tenants(s) &&
+	       make_proxies(s) && start_workers(s);
 }
 
 /* Running, and going down. */
@@ -401,6 +413,7 @@ static void wait_for_stop(struct server *s, const char *file)
 		case SIGNALS_REOPEN: log_warn("signal=SIGUSR1 reopening is not there yet"); break;
 		case SIGNALS_NONE: tick(s); break;
 		}
+		tenants_tick(s->shared.tenants, s->shared.helpers, time(NULL));
 	}
 }
 
@@ -436,6 +449,8 @@ static void server_down(struct server *s)
 		cache_close(s->shared.cache);
 	if (s->shared.helpers)
 		offload_free(s->shared.helpers);
+	if (s->shared.tenants)
+		tenants_free(s->shared.tenants);
 	if (s->shared.access_fd > STDERR_FILENO)
 		close(s->shared.access_fd);
 	for (unsigned i = 0; i < s->shared.workers * s->listens_each; i++)

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "config/check.h"
 #include "config/draft.h"
 #include "config/files.h"
 #include "config/known.h"
@@ -458,6 +459,8 @@ void draft_check(struct draft *d, bool look_at_files)
 			finish_pass(d, s);
 	d->c->passes = collect(d, SECTION_PASSTHROUGH, &d->c->passes_count);
 	d->c->mirrors = collect(d, SECTION_MIRROR, &d->c->mirrors_count);
+	check_tenants(d, look_at_files);
+	d->c->tenants = collect(d, SECTION_TENANT, &d->c->tenants_count);
 	check_hosts(d);
 	check_addrs(d);
 	check_whole(d);

@@ -44,6 +44,17 @@ static void config_free(struct config *c)
 			wipe(c->mirrors[i].accounts[j].password);
 		}
 	}
+	for (unsigned i = 0; i < c->tenants_count; i++) {
+		struct conf_tenant *t = &c->tenants[i];
+
+		for (unsigned j = 0; j < t->logins_count; j++) {
+			wipe(t->logins[j].user);
+			wipe(t->logins[j].hash);
+		}
+		free(t->logins);
+		if (t->secret)
+			explicit_bzero(t->secret, TENANT_SECRET_MAX);
+	}
 	for (unsigned i = 0; i < c->pools_count; i++) {
 		struct conf_via *via = &c->pools[i].via;
 
@@ -135,7 +146,7 @@ int config_load(const char *path, struct config **out, struct config_errors *err
 	if (n < 0)
 		return refuse(errs, path, err_text((int)n));
 	err = make(path, (struct slice){ mem, (size_t)n }, true, out, errs);
-	explicit_bzero(mem, (size_t)n); /* a proxy's password may stand in it */
+	explicit_bzero(mem, (size_t)n); /* passwords and secrets may stand in it */
 	free(mem);
 	return err;
 }

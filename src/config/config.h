@@ -13,7 +13,9 @@
  *     together.
  *  5. https has a certificate; there is a mirror; https or plain has an address.
  *  6. A mirror with auth = client has an https upstream and no credentials of its own.
- *  7. Passwords are in no message and no dump, and are wiped when the last reference goes.
+ *  7. Passwords and tenants' secrets are in no message and no dump, and are wiped when the last
+ *     reference goes.
+ *  8. No two tenants have the same secret, nor a user of the same name.
  */
 #pragma once
 
@@ -47,6 +49,18 @@ struct conf_names {
 	unsigned count;
 };
 
+/* "10.0.0.0/8"; an IPv4 one is kept as what it is in IPv6, ::ffff:0:0/96. */
+struct conf_net {
+	uint8_t ip[16];
+	unsigned bits;
+	const char *text;
+};
+
+struct conf_nets {
+	struct conf_net *v;
+	unsigned count;
+};
+
 enum conf_access { ACCESS_OFF, ACCESS_STDOUT, ACCESS_FILE };
 enum conf_format { FORMAT_COMBINED, FORMAT_JSON };
 /* Whose permission counts for what a mirror serves: the mirror's own, or each client's. */
@@ -59,9 +73,11 @@ struct conf_server {
 	struct conf_addrs http;
 	struct conf_addrs plain;
 	struct conf_addrs admin;
-	struct conf_names hosts; /* names at which every mirror is reachable */
-	uint64_t workers;        /* 0: auto */
-	const char *user;        /* NULL: keep */
+	struct conf_names hosts;  /* names at which every mirror is reachable */
+	struct conf_nets trusted; /* balancers: what they say of their client's address counts */
+	const char *client_ca;    /* PEM file of who signs clients' certificates, or NULL */
+	uint64_t workers;         /* 0: auto */
+	const char *user;         /* NULL: keep */
 	bool http2;
 	const char *hsts;         /* value of Strict-Transport-Security, or NULL */
 	const char *acme_webroot; /* folder, or NULL */
@@ -105,6 +121,16 @@ struct conf_resolver {
 	struct conf_names
 		nameservers; /* "1.1.1.1", "127.0.0.1:5353", "[::1]:53"; none: the system's */
 	enum conf_family family;
+};
+
+/* [limits]; 0: none */
+struct conf_limits {
+	uint64_t client_connections; /* at once, of one address (IPv6: of one /64) */
+	/* In a second: of all, and of one address. */
+	uint64_t handshakes;
+	uint64_t client_handshakes;
+	uint64_t requests;
+	uint64_t client_requests;
 };
 
 struct conf_upstream {
@@ -239,8 +265,35 @@ struct conf_passthrough {
 	struct conf_mirror as_mirror; /* the same, for those who dial: one upstream, no TLS */
 };
 
+/* One line of a file `htpasswd`. */
+struct conf_login {
+	char *user;
+	char *hash; /* bcrypt: "$2y$..." */
+};
+
+enum { TENANT_SECRET_MIN = 12, TENANT_SECRET_MAX = 128 };
+
+/* [tenant NAME].  What is not given is no condition, and no limit. */
+struct conf_tenant {
+	const char *name;
+	char *secret; /* TENANT_SECRET_MAX bytes and a NUL, with NULs behind it; or NULL */
+	struct conf_nets allow;
+	const char *htpasswd;
+	struct conf_login *logins; /* of it; none when files were not looked at */
+	unsigned logins_count;
+	struct conf_names certificates; /* patterns for the common name */
+	struct conf_names mirrors;      /* none: all */
+	struct conf_names images;       /* patterns for "registry/repository"; none: all */
+	struct conf_names images_denied;
+	uint64_t rate_bytes;   /* in a second, of all its clients */
+	uint64_t client_bytes; /* of each address */
+	uint64_t conns_max;
+	uint64_t quota_bytes; /* in a month */
+};
+
 struct config {
 	struct conf_server server;
+	struct conf_limits limits;
 	struct conf_cache cache;
 	struct conf_resolver resolver;
 	struct conf_cert *certs;
@@ -251,6 +304,8 @@ struct config {
 	unsigned mirrors_count;
 	struct conf_passthrough *passes;
 	unsigned passes_count;
+	struct conf_tenant *tenants; /* none: everybody may use everything */
+	unsigned tenants_count;
 
 	struct arena arena; /* private: all of the above that is not inline */
 	unsigned refs;      /* private */

@@ -19,6 +19,7 @@ void draft_init(struct draft *d, const char *file, struct config *c, struct conf
 {
 	void *const data[SECTION_COUNT] = {
 		[SECTION_SERVER] = &c->server,
+		[SECTION_LIMITS] = &c->limits,
 		[SECTION_CACHE] = &c->cache,
 		[SECTION_RESOLVER] = &c->resolver,
 	};
@@ -105,6 +106,8 @@ void draft_error_value(struct draft *d, const struct draft_section *s, const str
 	/* A password may stand in a URL. */
 	if ((k->type == VALUE_URL || k->type == VALUE_URLS || k->type == VALUE_VIA) &&
 	    slice_find(value, '@') < value.len)
+		value = SLICE("(not shown)");
+	if (k->type == VALUE_SECRET)
 		value = SLICE("(not shown)");
 	draft_error(d, line, "%s %s = %.*s: %s", draft_title(s).text, k->key,
 		    SLICE_FMT(shown(&q, value)), why);

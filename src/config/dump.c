@@ -33,6 +33,14 @@ static bool print_names(const struct schema_key *k, const struct conf_names *lis
 	return true;
 }
 
+static bool print_nets(const struct schema_key *k, const struct conf_nets *list, struct buf *out)
+{
+	for (unsigned i = 0; i < list->count; i++)
+		if (!print_lead(k, i, out) || !buf_printf(out, "%s\n", list->v[i].text))
+			return false;
+	return true;
+}
+
 static bool print_urls(const struct schema_key *k, const struct conf_upstreams *list,
 		       struct buf *out)
 {
@@ -81,6 +89,10 @@ static bool print_number(const struct schema_key *k, uint64_t n, struct buf *out
 		return print_string(k, "auto", out);
 	if (k->type == VALUE_PERCENT)
 		return buf_printf(out, "%s = %" PRIu64 "%%\n", k->key, n);
+	if (k->type == VALUE_QUOTA) {
+		units_format_bytes(n, text);
+		return buf_printf(out, "%s = %s/month\n", k->key, text);
+	}
 	if (k->type == VALUE_MS)
 		units_format_ms(n, text);
 	else if (k->type == VALUE_BYTES)
@@ -110,8 +122,11 @@ static bool print_key(const struct schema_key *k, const void *section, struct bu
 	case VALUE_HOSTS:
 	case VALUE_SNIS:
 	case VALUE_SERVERS:
+	case VALUE_PATTERNS:
 	case VALUE_PATHS: return print_names(k, field, out);
 	case VALUE_URLS: return print_urls(k, field, out);
+	case VALUE_NETS: return print_nets(k, field, out);
+	case VALUE_SECRET: return print_string(k, *(char *const *)field ? "(hidden)" : NULL, out);
 	case VALUE_MEMBERS: return print_members(k, field, out);
 	case VALUE_VIA: return print_string(k, ((const struct conf_via *)field)->text, out);
 	case VALUE_POLICY: return print_policies(k, field, out);
@@ -126,6 +141,7 @@ static bool print_key(const struct schema_key *k, const void *section, struct bu
 	case VALUE_COUNT:
 	case VALUE_PERCENT:
 	case VALUE_MS:
+	case VALUE_QUOTA:
 	case VALUE_BYTES: return print_number(k, *(const uint64_t *)field, out);
 	case VALUE_BOOL: return print_string(k, *(const bool *)field ? "yes" : "no", out);
 	case VALUE_CHOICE: return print_choice(k, *(const unsigned *)field, out);
@@ -155,7 +171,8 @@ static bool print_section(enum section section, const char *name, const void *da
 
 bool config_dump(const struct config *c, struct buf *out)
 {
-	if (!print_section(SECTION_SERVER, NULL, &c->server, out))
+	if (!print_section(SECTION_SERVER, NULL, &c->server, out) ||
+	    !print_section(SECTION_LIMITS, NULL, &c->limits, out))
 		return false;
 	for (unsigned i = 0; i < c->certs_count; i++)
 		if (!print_section(SECTION_CERTIFICATE, c->certs[i].name, &c->certs[i], out))
@@ -171,6 +188,9 @@ bool config_dump(const struct config *c, struct buf *out)
 			return false;
 	for (unsigned i = 0; i < c->passes_count; i++)
 		if (!print_section(SECTION_PASSTHROUGH, c->passes[i].name, &c->passes[i], out))
+			return false;
+	for (unsigned i = 0; i < c->tenants_count; i++)
+		if (!print_section(SECTION_TENANT, c->tenants[i].name, &c->tenants[i], out))
 			return false;
 	return true;
 }
@@ -191,6 +211,7 @@ static const void *single_section(const struct config *c, enum section section)
 {
 	switch (section) {
 	case SECTION_SERVER: return &c->server;
+	case SECTION_LIMITS: return &c->limits;
 	case SECTION_CACHE: return &c->cache;
 	case SECTION_RESOLVER: return &c->resolver;
 	default: return NULL;

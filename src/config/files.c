@@ -164,21 +164,45 @@ static bool is_owner_ok(uid_t uid, const char *owner)
 	return uid == 0 || uid == geteuid() || (pw && uid == pw->pw_uid);
 }
 
+static const char *judge_secret(const struct stat *st, const char *owner)
+{
+	if (st->st_mode & 077)
+		return "others may read it: chmod 600";
+	return is_owner_ok(st->st_uid, owner)
+		       ? NULL
+		       : "belongs to somebody else: chown it to root or to the user of [server]";
+}
+
+const char *files_check_secret(const char *path, const char *owner)
+{
+	struct stat st;
+	int fd = open_regular(path, &st);
+
+	if (fd < 0)
+		return open_error(fd);
+	close(fd);
+	return judge_secret(&st, owner);
+}
+
+bool files_others_may_read(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && S_ISREG(st.st_mode) && (st.st_mode & 004);
+}
+
 const char *files_read_credentials(const char *path, const char *owner, char **user,
 				   char **password)
 {
 	struct stat st;
 	int fd = open_regular(path, &st);
-	const char *why = NULL;
+	const char *why;
 	char *text = NULL;
 	ssize_t n;
 
 	if (fd < 0)
 		return open_error(fd);
-	if (st.st_mode & 077)
-		why = "others may read it: chmod 600";
-	else if (!is_owner_ok(st.st_uid, owner))
-		why = "belongs to somebody else: chown it to root or to the user of [server]";
+	why = judge_secret(&st, owner);
 	n = why ? 0 : read_open(fd, &st, CREDENTIALS_MAX, &text);
 	close(fd);
 	if (n < 0)

@@ -29,3 +29,6 @@ ssize_t files_read(const char *path, size_t max, char **out) must_check;
  */
 const char *files_read_credentials(const char *path, const char *owner, char **user,
 				   char **password) must_check;
+/* NULL: a file that root, <owner> or we ourselves own and nobody else may write or read. */
+const char *files_check_secret(const char *path, const char *owner);
+bool files_others_may_read(const char *path);

@@ -7,6 +7,8 @@
 const struct schema_section schema_sections[SECTION_COUNT] = {
 	[SECTION_SERVER] = { "server", NULL, sizeof(struct conf_server),
 	  "where clients come in, and what holds for all of them" },
+	[SECTION_LIMITS] = { "limits", NULL, sizeof(struct conf_limits),
+	  "how much one client, and all of them, may ask for" },
 	[SECTION_CERTIFICATE] = { "certificate", "main", sizeof(struct conf_cert),
 	  "a certificate and its key; SNI chooses among several by the names inside" },
 	[SECTION_CACHE] = { "cache", NULL, sizeof(struct conf_cache),
@@ -19,6 +21,8 @@ const struct schema_section schema_sections[SECTION_COUNT] = {
 	  "a registry that is mirrored, by its name as it stands in the names of images" },
 	[SECTION_PASSTHROUGH] = { "passthrough", "git", sizeof(struct conf_passthrough),
 	  "TLS connections for other servers, passed on unopened by the name in their greeting" },
+	[SECTION_TENANT] = { "tenant", "alice", sizeof(struct conf_tenant),
+	  "somebody who may use the mirror, and how much; without any, everybody may" },
 };
 /* clang-format on */
 
@@ -38,6 +42,8 @@ enum {
 #define MIRROR(f) SECTION_MIRROR, .at = offsetof(struct conf_mirror, f)
 #define POOL(f) SECTION_POOL, .at = offsetof(struct conf_pool, f)
 #define PASS(f) SECTION_PASSTHROUGH, .at = offsetof(struct conf_passthrough, f)
+#define LIMITS(f) SECTION_LIMITS, .at = offsetof(struct conf_limits, f)
+#define TENANT(f) SECTION_TENANT, .at = offsetof(struct conf_tenant, f)
 #define RANGE(least, most) .min = (least), .max = (most)
 
 /* clang-format off */
@@ -52,6 +58,11 @@ const struct schema_key schema_keys[] = {
 	  .help = "addresses of the status page, /metrics, /status and /healthz" },
 	{ SERVER(hosts), .key = "host", .type = VALUE_HOSTS, .reloadable = true,
 	  .help = "names at which every mirror is reachable, by ?ns= or by path" },
+	{ SERVER(trusted), .key = "trusted", .type = VALUE_NETS, .reloadable = true,
+	  .help = "balancers whose PROXY header and X-Forwarded-For are believed; absent: nobody" },
+	{ SERVER(client_ca), .key = "client_ca", .type = VALUE_PATH, .reloadable = true,
+	  .check = files_check_readable,
+	  .help = "PEM file: who signs the certificates that clients may show by TLS" },
 	{ SERVER(workers), .key = "workers", .type = VALUE_AUTO, RANGE(1, 1024),
 	  .by_default = "auto",
 	  .help = "threads that serve; auto is one per core that the process may use" },
@@ -105,6 +116,22 @@ const struct schema_key schema_keys[] = {
 	{ SERVER(fastopen), .key = "fastopen", .type = VALUE_COUNT, RANGE(0, 65535),
 	  .by_default = "0",
 	  .help = "clients that may begin within their SYN (TCP Fast Open) at once; 0: none" },
+
+	{ LIMITS(client_connections), .key = "client_connections", .type = VALUE_COUNT,
+	  RANGE(0, 1000000), .by_default = "4096", .reloadable = true,
+	  .help = "connections of one client address (IPv6: of its /64) at once; 0: no limit" },
+	{ LIMITS(handshakes), .key = "handshakes", .type = VALUE_COUNT, RANGE(0, 1000000),
+	  .by_default = "0", .reloadable = true,
+	  .help = "new TLS connections a second, of all clients; 0: no limit" },
+	{ LIMITS(client_handshakes), .key = "client_handshakes", .type = VALUE_COUNT,
+	  RANGE(0, 1000000), .by_default = "0", .reloadable = true,
+	  .help = "new TLS connections a second of one client address; 0: no limit" },
+	{ LIMITS(requests), .key = "requests", .type = VALUE_COUNT, RANGE(0, 10000000),
+	  .by_default = "0", .reloadable = true,
+	  .help = "requests a second, of all clients; more are answered 429; 0: no limit" },
+	{ LIMITS(client_requests), .key = "client_requests", .type = VALUE_COUNT,
+	  RANGE(0, 10000000), .by_default = "0", .reloadable = true,
+	  .help = "requests a second of one client address; more are answered 429; 0: no limit" },
 
 	{ CERT(chain), .key = "chain", .type = VALUE_PATH, .required = true, .reloadable = true,
 	  .check = files_check_readable,
@@ -253,6 +280,34 @@ const struct schema_key schema_keys[] = {
 	{ PASS(idle_timeout_ms), .key = "idle_timeout", .type = VALUE_MS, RANGE(SECOND, DAY),
 	  .by_default = "10m", .reloadable = true,
 	  .help = "time in which no byte goes either way" },
+
+	{ TENANT(secret), .key = "secret", .type = VALUE_SECRET, .reloadable = true,
+	  .help = "first part of the path: https://mirror/SECRET; 12 or more of a-z, 0-9, '-'" },
+	{ TENANT(allow), .key = "allow", .type = VALUE_NETS, .reloadable = true,
+	  .help = "networks its clients come from, such as 10.0.0.0/8" },
+	{ TENANT(htpasswd), .key = "htpasswd", .type = VALUE_PATH, .reloadable = true,
+	  .help = "file of user:bcrypt lines (htpasswd -B): its clients log in by docker login" },
+	{ TENANT(certificates), .key = "certificate", .type = VALUE_PATTERNS, .reloadable = true,
+	  .help = "common names, * for any bytes, of the client certificates of client_ca" },
+	{ TENANT(mirrors), .key = "mirrors", .type = VALUE_PATTERNS, .reloadable = true,
+	  .help = "mirrors that it may use, by their names; absent: all" },
+	{ TENANT(images), .key = "images", .type = VALUE_PATTERNS, .reloadable = true,
+	  .help = "images that it may pull, docker.io/library/* say; absent: all" },
+	{ TENANT(images_denied), .key = "images_denied", .type = VALUE_PATTERNS,
+	  .reloadable = true,
+	  .help = "images that it may not pull, whatever images allows" },
+	{ TENANT(rate_bytes), .key = "rate", .type = VALUE_BYTES, RANGE(16384, TIB),
+	  .reloadable = true,
+	  .help = "bytes a second that its clients get together, shared fairly by them" },
+	{ TENANT(client_bytes), .key = "per_client", .type = VALUE_BYTES, RANGE(16384, TIB),
+	  .reloadable = true,
+	  .help = "bytes a second that each of its clients, by address, gets at most" },
+	{ TENANT(conns_max), .key = "connections", .type = VALUE_COUNT, RANGE(1, 1000000),
+	  .reloadable = true,
+	  .help = "connections that it may have at once" },
+	{ TENANT(quota_bytes), .key = "quota", .type = VALUE_QUOTA, RANGE(MIB, 1024 * TIB),
+	  .reloadable = true,
+	  .help = "bytes that it may get in a calendar month (UTC), such as 500G/month" },
 };
 /* clang-format on */
 

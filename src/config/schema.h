@@ -10,12 +10,14 @@
 
 enum section {
 	SECTION_SERVER,
+	SECTION_LIMITS,
 	SECTION_CERTIFICATE,
 	SECTION_CACHE,
 	SECTION_RESOLVER,
 	SECTION_POOL,
 	SECTION_MIRROR,
 	SECTION_PASSTHROUGH,
+	SECTION_TENANT,
 	SECTION_COUNT
 };
 
@@ -29,30 +31,34 @@ extern const struct schema_section schema_sections[SECTION_COUNT];
 
 /* In brackets: the field. */
 enum value_type {
-	VALUE_ADDRS,   /* IP:port ... (struct conf_addrs) */
-	VALUE_HOSTS,   /* host names without port ... (struct conf_names) */
-	VALUE_SNIS,    /* host names, perhaps with "*." before them ... (struct conf_names) */
-	VALUE_SERVERS, /* IP or IP:port ... (struct conf_names) */
-	VALUE_URLS,    /* http[s]://host[:port] ... (struct conf_upstreams) */
-	VALUE_MEMBERS, /* host[:port] [weight=n] ... (struct conf_pool_servers) */
-	VALUE_IPS,     /* IP ... (struct conf_addrs) */
-	VALUE_VIA,     /* socks5|http://[user:password@]host:port (struct conf_via) */
-	VALUE_WORD,    /* (const char *) */
-	VALUE_POLICY,  /* rules of config/policy.h, "," between them (struct conf_policies) */
-	VALUE_URL,     /* http[s]://host[:port] (struct conf_upstream) */
-	VALUE_PLACE,   /* host:port (struct conf_upstream) */
-	VALUE_PATHS,   /* absolute ... (struct conf_names) */
-	VALUE_PATH,    /* absolute (const char *) */
-	VALUE_LOG,     /* stdout, off, absolute path (const char *) */
-	VALUE_HSTS,    /* (const char *) */
-	VALUE_USER,    /* (const char *) */
-	VALUE_AUTO,    /* auto is 0, or a number (uint64_t) */
-	VALUE_COUNT,   /* a number (uint64_t) */
-	VALUE_MS,      /* (uint64_t) */
-	VALUE_BYTES,   /* (uint64_t) */
-	VALUE_PERCENT, /* 0% to 100% (uint64_t) */
-	VALUE_BOOL,    /* yes, no (bool) */
-	VALUE_CHOICE,  /* index in .choices (an enum) */
+	VALUE_ADDRS,    /* IP:port ... (struct conf_addrs) */
+	VALUE_HOSTS,    /* host names without port ... (struct conf_names) */
+	VALUE_SNIS,     /* host names, perhaps with "*." before them ... (struct conf_names) */
+	VALUE_SERVERS,  /* IP or IP:port ... (struct conf_names) */
+	VALUE_URLS,     /* http[s]://host[:port] ... (struct conf_upstreams) */
+	VALUE_MEMBERS,  /* host[:port] [weight=n] ... (struct conf_pool_servers) */
+	VALUE_IPS,      /* IP ... (struct conf_addrs) */
+	VALUE_NETS,     /* IP or IP/bits ... (struct conf_nets) */
+	VALUE_PATTERNS, /* words, perhaps with '*' in them ... (struct conf_names) */
+	VALUE_SECRET,   /* a part of a path (char *) */
+	VALUE_QUOTA,    /* bytes/month (uint64_t) */
+	VALUE_VIA,      /* socks5|http://[user:password@]host:port (struct conf_via) */
+	VALUE_WORD,     /* (const char *) */
+	VALUE_POLICY,   /* rules of config/policy.h, "," between them (struct conf_policies) */
+	VALUE_URL,      /* http[s]://host[:port] (struct conf_upstream) */
+	VALUE_PLACE,    /* host:port (struct conf_upstream) */
+	VALUE_PATHS,    /* absolute ... (struct conf_names) */
+	VALUE_PATH,     /* absolute (const char *) */
+	VALUE_LOG,      /* stdout, off, absolute path (const char *) */
+	VALUE_HSTS,     /* (const char *) */
+	VALUE_USER,     /* (const char *) */
+	VALUE_AUTO,     /* auto is 0, or a number (uint64_t) */
+	VALUE_COUNT,    /* a number (uint64_t) */
+	VALUE_MS,       /* (uint64_t) */
+	VALUE_BYTES,    /* (uint64_t) */
+	VALUE_PERCENT,  /* 0% to 100% (uint64_t) */
+	VALUE_BOOL,     /* yes, no (bool) */
+	VALUE_CHOICE,   /* index in .choices (an enum) */
 };
 
 struct schema_key {
@@ -70,7 +76,7 @@ struct schema_key {
 	const char *(*check)(const char *value);
 	const char *help;
 };
-enum { SCHEMA_KEYS_MAX = 96 };
+enum { SCHEMA_KEYS_MAX = 128 };
 extern const struct schema_key schema_keys[];
 extern const unsigned schema_keys_count;
 

@@ -226,6 +226,34 @@ bool value_add_ip(struct conf_addrs *list, struct slice item, struct arena *a)
 	return true;
 }
 
+bool value_add_net(struct conf_nets *list, struct slice item, struct arena *a)
+{
+	struct slice digits = item, host = slice_cut(&digits, '/');
+	struct conf_net net = { .bits = 128 };
+	struct conf_addr addr;
+	uint64_t bits;
+	bool v4;
+
+	v4 = slice_find(host, ':') == host.len;
+	if (host.len == 0 || !parse_ip(host, !v4, &addr))
+		return false;
+	if (host.len < item.len) {
+		if (!units_parse_uint(digits, &bits) || bits > (v4 ? 32 : 128))
+			return false;
+		net.bits = (unsigned)bits + (v4 ? 96 : 0);
+	}
+	if (v4) {
+		net.ip[10] = net.ip[11] = 0xff;
+		memcpy(net.ip + 12, &addr.in.sin_addr, 4);
+	} else {
+		memcpy(net.ip, &addr.in6.sin6_addr, 16);
+	}
+	net.text = need(arena_dup(a, item));
+	list->v = grow(list->v, list->count, sizeof(list->v[0]), a);
+	list->v[list->count++] = net;
+	return true;
+}
+
 /* %XX; NULL: a bad escape, nothing, or more than SOCKS5 can send. */
 static char *secret_part(struct slice s, struct arena *a)
 {
@@ -388,6 +416,32 @@ static bool store_place(struct slice text, struct conf_upstream *up, struct aren
 	return up->host && up->port;
 }
 
+static bool is_pattern(struct slice text)
+{
+	for (size_t i = 0; i < text.len; i++)
+		if (text.ptr[i] <= ' ' || text.ptr[i] > '~')
+			return false;
+	return text.len <= 255;
+}
+
+/*
+ * A part of an image's name, since that is where podman and BuildKit write it; and none that looks
+ * like a registry or a part of the API.
+ */
+static bool store_secret(struct slice text, char **field, struct arena *a)
+{
+	if (text.len < TENANT_SECRET_MIN || text.len > TENANT_SECRET_MAX || text.ptr[0] == '-' ||
+	    text.ptr[text.len - 1] == '-')
+		return false;
+	for (size_t i = 0; i < text.len; i++)
+		if (!islower((unsigned char)text.ptr[i]) && !isdigit((unsigned char)text.ptr[i]) &&
+		    text.ptr[i] != '-')
+			return false;
+	*field = need(arena_alloc(a, TENANT_SECRET_MAX + 1));
+	memcpy(*field, text.ptr, text.len);
+	return true;
+}
+
 static bool store_item(const struct schema_key *k, struct slice item, void *field, struct arena *a,
 		       char *why)
 {
@@ -428,6 +482,12 @@ static bool store_item(const struct schema_key *k, struct slice item, void *fiel
 	case VALUE_IPS:
 		fail(why, "'%s' must be an IP address of this machine, without a port", shown);
 		return value_add_ip(field, item, a);
+	case VALUE_NETS:
+		fail(why, "'%s' must be a network or an address, such as 10.0.0.0/8 or ::1", shown);
+		return value_add_net(field, item, a);
+	case VALUE_PATTERNS:
+		fail(why, "'%s' must be printable ASCII of at most 255 bytes", shown);
+		return store_name(field, is_pattern(item) ? need(arena_dup(a, item)) : NULL, a);
 	default: unreachable("not a list");
 	}
 }
@@ -438,6 +498,7 @@ static unsigned list_count(const struct schema_key *k, const void *field)
 	case VALUE_ADDRS:
 	case VALUE_IPS: return ((const struct conf_addrs *)field)->count;
 	case VALUE_MEMBERS: return ((const struct conf_pool_servers *)field)->count;
+	case VALUE_NETS: return ((const struct conf_nets *)field)->count;
 	case VALUE_URLS: return ((const struct conf_upstreams *)field)->count;
 	default: return ((const struct conf_names *)field)->count;
 	}
@@ -558,10 +619,13 @@ static bool store_number(const struct schema_key *k, struct slice text, uint64_t
 	}
 	if (k->type == VALUE_PERCENT && !slice_ends(text, SLICE("%")))
 		return false;
+	if (k->type == VALUE_QUOTA && !slice_ends(text, SLICE("/month")))
+		return false;
 	switch (k->type) {
 	case VALUE_PERCENT: ok = units_parse_uint(slice_first(text, text.len - 1), &n); break;
 	case VALUE_MS: ok = units_parse_ms(text, &n); break;
 	case VALUE_BYTES: ok = units_parse_bytes(text, &n); break;
+	case VALUE_QUOTA: ok = units_parse_bytes(slice_first(text, text.len - 6), &n); break;
 	default: ok = units_parse_uint(text, &n); break;
 	}
 	if (!ok || n < k->min || n > k->max)
@@ -585,6 +649,12 @@ static void number_rule(const struct schema_key *k, char *why)
 		units_format_bytes(k->min, least);
 		units_format_bytes(k->max, most);
 		fail(why, "must be a size such as 512M or 40G, from %s to %s", least, most);
+		return;
+	case VALUE_QUOTA:
+		units_format_bytes(k->min, least);
+		units_format_bytes(k->max, most);
+		fail(why, "must be a size and /month, such as 500G/month, from %s to %s", least,
+		     most);
 		return;
 	case VALUE_PERCENT:
 		fail(why, "must be a share such as 25%%, from %" PRIu64 "%% to %" PRIu64 "%%",
@@ -632,6 +702,8 @@ bool value_store(const struct schema_key *k, struct slice text, void *section, s
 	case VALUE_URLS:
 	case VALUE_PATHS:
 	case VALUE_MEMBERS:
+	case VALUE_NETS:
+	case VALUE_PATTERNS:
 	case VALUE_IPS: return store_list(k, text, field, a, why);
 	case VALUE_VIA:
 		fail(why, "must be socks5://host:port or http://host:port, with user:password@ "
@@ -641,6 +713,13 @@ bool value_store(const struct schema_key *k, struct slice text, void *section, s
 		fail(why, "must be one word of letters, digits, '.', '_' and '-'");
 		return store_string(text, is_word(text), field, a);
 	case VALUE_POLICY: return store_policies(text, field, a, why);
+	case VALUE_SECRET:
+		fail(why,
+		     "must be %d to %d of a-z, 0-9 and '-' (not at its ends), since podman "
+		     "and BuildKit put it into names of images; openssl rand -hex 16 makes "
+		     "one",
+		     TENANT_SECRET_MIN, TENANT_SECRET_MAX);
+		return store_secret(text, field, a);
 	case VALUE_URL:
 		fail(why,
 		     "must be https://host or https://host:port, without path, user or password");
@@ -667,6 +746,7 @@ bool value_store(const struct schema_key *k, struct slice text, void *section, s
 	case VALUE_COUNT:
 	case VALUE_PERCENT:
 	case VALUE_MS:
+	case VALUE_QUOTA:
 	case VALUE_BYTES: number_rule(k, why); return store_number(k, text, field);
 	case VALUE_BOOL: fail(why, "must be yes or no"); return store_bool(text, field);
 	case VALUE_CHOICE: return store_choice(k, text, field, why);

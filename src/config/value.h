@@ -13,7 +13,8 @@ static inline bool value_is_list(enum value_type type)
 {
 	return type == VALUE_ADDRS || type == VALUE_HOSTS || type == VALUE_SNIS ||
 	       type == VALUE_SERVERS || type == VALUE_URLS || type == VALUE_PATHS ||
-	       type == VALUE_MEMBERS || type == VALUE_IPS || type == VALUE_POLICY;
+	       type == VALUE_MEMBERS || type == VALUE_IPS || type == VALUE_POLICY ||
+	       type == VALUE_NETS || type == VALUE_PATTERNS;
 }
 
 /* Its key may stand several times: each is one line of the list. */
@@ -43,6 +44,8 @@ const char *value_place(struct slice text, uint16_t *port, struct arena *a) must
 bool value_add_member(struct conf_pool_servers *list, struct slice item,
 		      struct arena *a) must_check;
 bool value_add_ip(struct conf_addrs *list, struct slice item, struct arena *a) must_check;
+/* Appends "10.0.0.0/8", "2001:db8::/32" or an address alone; false: it is none of them. */
+bool value_add_net(struct conf_nets *list, struct slice item, struct arena *a) must_check;
 bool value_via(struct slice text, struct conf_via *out, struct arena *a) must_check;
 /* false: not http[s]://host[:port]. */
 bool value_url(struct slice text, struct conf_upstream *out, struct arena *a) must_check;

@@ -18,7 +18,7 @@ enum {
 	TARGET_MAX = 2048,
 	AGENT_MAX = 512,
 	NAME_MAX_BYTES = 256,
-	LINE_MAX_BYTES = 6 * (TARGET_MAX + AGENT_MAX + 4 * NAME_MAX_BYTES) + 1024,
+	LINE_MAX_BYTES = 6 * (TARGET_MAX + AGENT_MAX + 5 * NAME_MAX_BYTES) + 1024,
 };
 _Static_assert(2 * LINE_MAX_BYTES <= ACCESS_BUF_BYTES, "a buffer holds lines");
 
@@ -200,6 +200,10 @@ static void put_combined(struct buf *b, const struct access_line *line)
 	put_text(b, "\" upstream=\"");
 	put_or_dash(b, line->upstream, NAME_MAX_BYTES);
 	put_text(b, "\"");
+	if (line->tenant.len) {
+		put_text(b, " tenant=");
+		put_escaped(b, line->tenant, NAME_MAX_BYTES, "\\x");
+	}
 	if (line->bytes_up)
 		fits = fits && buf_printf(b, " up=%ju", (uintmax_t)line->bytes_up);
 	put_text(b, "\n");
@@ -224,6 +228,8 @@ static void put_json(struct buf *b, const struct access_line *line)
 	put_client(b, line);
 	put_json_text(b, "\",\"host\":\"", line->host, NAME_MAX_BYTES);
 	put_json_text(b, "\",\"mirror\":\"", line->mirror, NAME_MAX_BYTES);
+	if (line->tenant.len)
+		put_json_text(b, "\",\"tenant\":\"", line->tenant, NAME_MAX_BYTES);
 	put_json_text(b, "\",\"method\":\"", line->method, NAME_MAX_BYTES);
 	put_json_text(b, "\",\"path\":\"", line->target, TARGET_MAX);
 	fits = buf_printf(b, "\",\"status\":%d,\"bytes\":%ju,\"ms\":%ju,\"cache\":\"%s",

@@ -32,6 +32,7 @@ struct access_line {
 	const struct addr *client;
 	struct slice host;
 	struct slice mirror;
+	struct slice tenant;
 	struct slice method;
 	struct slice target;   /* path and query */
 	unsigned major, minor; /* of HTTP */

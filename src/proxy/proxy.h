@@ -67,6 +67,7 @@ struct shared {
 	struct cache *cache;
 	struct offload *helpers;
 	struct smalls *smalls;
+	struct tenants *tenants;
 	struct stats **stats; /* of all workers */
 	unsigned workers;
 	int access_fd;        /* -1: off */
