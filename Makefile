@@ -34,9 +34,9 @@ BUILD_PKGS := build-essential pkg-config liburing-dev libinih-dev libc-ares-dev 
 CHECK_PKGS := python3 git
 # A package of its own from Debian 13 on.
 DOCKER_CLI := $(shell . /etc/os-release; [ "$${VERSION_ID:-0}" -ge 13 ] 2>/dev/null && echo docker-cli)
-TEST_PKGS  := $(CHECK_PKGS) clang-format python3-pytest curl openssl docker-registry skopeo podman \
-              containerd docker.io $(DOCKER_CLI) zstd python3-h2 nghttp2-client \
-              chromium chromium-driver prometheus
+TEST_PKGS  := $(CHECK_PKGS) clang-format python3-pytest python3-pytest-xdist curl openssl \
+              docker-registry skopeo podman containerd docker.io $(DOCKER_CLI) zstd python3-h2 \
+              nghttp2-client chromium chromium-driver prometheus python3-yaml
 DEMO_PKGS  := python3 curl openssl docker-registry skopeo busybox-static
 RUN_PKGS   := openssl ca-certificates
 FUZZ_PKGS  := clang libclang-rt-14-dev|libclang-rt-19-dev

@@ -18,10 +18,12 @@ sys.dont_write_bytecode = True
 from rig import Rig, images                         # noqa: E402
 from rig.listener import Listener               # noqa: E402
 from rig.mirror import BINARY, Sluice               # noqa: E402
+from rig.netns import leave_network                 # noqa: E402
 from rig.wire import Wire                           # noqa: E402
 from rig.wire2 import Wire2                         # noqa: E402
 
 NEEDED = "docker-registry skopeo podman containerd ctr dockerd openssl curl zstd h2load".split()
+OURS = f"sluice-e2e.{os.getpid()}."
 started = []            # every Sluice of the running test, for the report of a failure
 
 
@@ -32,6 +34,8 @@ def on_sigterm(*_):
 def pytest_configure(config):
     config.addinivalue_line("markers", "versions: run by HTTP/1.1 and by HTTP/2")
     signal.signal(signal.SIGTERM, on_sigterm)       # fixtures end what they started
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        leave_network()                             # no other lane has a port of ours
     missing = [c for c in NEEDED if not shutil.which(c)]
     if missing:
         raise pytest.UsageError(f"missing: {' '.join(missing)}; `make test` installs them")
@@ -39,7 +43,7 @@ def pytest_configure(config):
 
 @pytest.fixture(scope="session")
 def folder():
-    path = pathlib.Path(tempfile.mkdtemp(prefix="sluice-e2e."))
+    path = pathlib.Path(tempfile.mkdtemp(prefix=OURS))
     path.chmod(0o755)
     yield path
     shutil.rmtree(path, ignore_errors=True)
@@ -48,7 +52,7 @@ def folder():
 @pytest.fixture
 def home():
     """A folder with a short path: podman's may have 50 characters, a socket's 107."""
-    path = pathlib.Path(tempfile.mkdtemp(prefix="sluice-e2e."))
+    path = pathlib.Path(tempfile.mkdtemp(prefix=OURS))
     yield path
     shutil.rmtree(path, ignore_errors=True)
 
@@ -187,7 +191,7 @@ def pytest_sessionfinish(session):
     """What the session mounted (containers' storage) must not stay behind."""
     for line in reversed(pathlib.Path("/proc/self/mounts").read_text().splitlines()):
         at = line.split()[1]
-        if "/sluice-e2e." in at:
+        if f"/{OURS}" in at:
             subprocess.run(["umount", "-l", at], check=False)
 
 

@@ -231,7 +231,10 @@ static bool world_open(struct world *w, const struct scenario *sc)
 	struct config *c;
 	char why[512];
 
-	*w = (struct world){ .dir = "/tmp/sluice-sim-XXXXXX" };
+	*w = (struct world){ 0 };
+	/* In memory where that is: thousands of worlds are made and removed. */
+	snprintf(w->dir, sizeof(w->dir), "%s/sluice-sim-XXXXXX",
+		 access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
 	if (!check(mkdtemp(w->dir)) || !check(port > 0))
 		return false;
 	for (unsigned i = 0; i < OCI_TYPES; i++)

@@ -93,7 +93,8 @@ int __wrap_mkdirat(int fd, const char *path, mode_t mode)
 
 /*
  * Of what is in memory.  That is not all, and what a disk that is stuck has not in memory is asked
- * for in vain (once, since what is told of it is told before).
+ * for in vain (once, since what is told of it is told before).  RWF_NOWAIT is played here, because
+ * a file system in memory knows it not.
  */
 ssize_t __wrap_preadv2(int fd, const struct iovec *v, int n, off_t at, int flags)
 {
@@ -104,7 +105,7 @@ ssize_t __wrap_preadv2(int fd, const struct iovec *v, int n, off_t at, int flags
 		errno = EAGAIN;
 		return -1;
 	}
-	return __real_preadv2(fd, v, n, at, flags);
+	return __real_preadv2(fd, v, n, at, flags & ~RWF_NOWAIT);
 }
 
 void *__wrap_malloc(size_t n)

@@ -37,12 +37,18 @@ static void setup_echo(struct end *e)
 	e->echo = true;
 }
 
-/* s_client's standard input is <input>; what it prints must hold each of <want>. */
+/*
+ * s_client's standard input is what <input> prints, a shell's command in which "w TEXT" waits until
+ * s_client has printed that; what it prints must hold each of <want>.
+ */
 static void s_client(struct rig *r, const char *options, const char *input, const char *const *want)
 {
 	static char cmd[1024], text[65536];
 
 	snprintf(cmd, sizeof(cmd),
+		 "rm -f out; "
+		 "w() { n=0; until grep -q \"$1\" out 2>/dev/null || [ $n -ge 200 ]; "
+		 "do sleep 0.05; n=$((n + 1)); done; }; "
 		 "{ %s ; } | timeout 15 openssl s_client -connect 127.0.0.1:%u "
 		 "-servername main.test "
 		 "-CAfile ca.pem -verify_return_error %s >out 2>&1",
@@ -84,8 +90,7 @@ TEST(openssl_client_of_our_server)
 					    NULL };
 
 	for (unsigned i = 0; i < countof(options); i++)
-		s_client_once(options[i], "echo hello one; sleep 0.2; echo hello two; sleep 0.3",
-			      want);
+		s_client_once(options[i], "echo hello one; w one; echo hello two; w two", want);
 }
 
 TEST(openssl_client_updates_keys)
@@ -94,9 +99,9 @@ TEST(openssl_client_updates_keys)
 					    "hello four", "KEYUPDATE", NULL };
 
 	s_client_once("-tls1_3",
-		      "echo hello one; sleep 0.2; echo K; sleep 0.2; echo hello two; sleep 0.2; "
-		      "echo k; sleep 0.2; echo hello three; sleep 0.2; echo K; echo k; sleep 0.2; "
-		      "echo hello four; sleep 0.4",
+		      "echo hello one; w one; echo K; w KEYUPDATE; echo hello two; w two; "
+		      "echo k; sleep 0.3; echo hello three; w three; echo K; echo k; sleep 0.3; "
+		      "echo hello four; w four",
 		      want);
 }
 
@@ -107,7 +112,7 @@ TEST(openssl_client_renegotiation_is_refused)
 
 	r->setup = setup_echo;
 	s_client(r, "-tls1_2 -legacy_renegotiation",
-		 "echo hello one; sleep 0.2; echo R; sleep 0.3; echo after; sleep 0.2", want);
+		 "echo hello one; w one; echo R; w RENEGOTIATING; echo after; sleep 0.3", want);
 	require(r->accepted_count == 1);
 	check_eq(r->accepted[0]->end_err, ERR_TLS_RECORD);
 	rig_free(r, NULL);
@@ -125,13 +130,13 @@ static void resumption(const char *version)
 	b->ts = tls_server_ref(a->ts);
 	a->setup = b->setup = c->setup = setup_echo;
 	snprintf(options, sizeof(options), "%s -sess_out ticket", version);
-	s_client(a, options, "echo hello one; sleep 0.5", first);
+	s_client(a, options, "echo hello one; w one", first);
 	snprintf(options, sizeof(options), "%s -sess_in ticket", version);
-	s_client(b, options, "echo hello two; sleep 0.5", second);
+	s_client(b, options, "echo hello two; w two", second);
 	check_eq(stat_get(&b->stats, STAT_HANDSHAKES_RESUMED), 1);
 	require(b->accepted_count == 1);
 	check(b->accepted[0]->s.resumed);
-	s_client(c, options, "echo hello one; sleep 0.5", first);
+	s_client(c, options, "echo hello one; w one", first);
 	check_eq(stat_get(&c->stats, STAT_HANDSHAKES_RESUMED), 0);
 	check_eq(stat_get(&c->stats, STAT_HANDSHAKES), 1);
 	rig_free(a, NULL);
