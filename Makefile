@@ -8,7 +8,9 @@
 # make bench-loss parallel ranges and BBR on a line with loss, in a kernel of its own (minutes)
 # make analyze    clang-tidy and gcc -fanalyzer         make cdb          compile_commands.json
 # make format     clang-format over src and tests       make format-check
-# make install    DESTDIR= PREFIX=/usr/local            make clean        make distclean
+# make install    DESTDIR= PREFIX=/usr/local            make uninstall
+# make deb        a package, build/deb/*.deb            make test-deb     it, on Debian 12 and 13, as root
+# make clean      all but what was fetched              make distclean
 # make deps       all packages for building and testing make test-debian13   in a chroot, as root
 #
 # V=1 shows the commands.  MODE=debug: -O0 -g3, slow checks on.  SAN=address,undefined or SAN=thread:
@@ -36,7 +38,8 @@ CHECK_PKGS := python3 git
 DOCKER_CLI := $(shell . /etc/os-release; [ "$${VERSION_ID:-0}" -ge 13 ] 2>/dev/null && echo docker-cli)
 TEST_PKGS  := $(CHECK_PKGS) clang-format python3-pytest python3-pytest-xdist curl openssl \
               docker-registry skopeo podman containerd docker.io $(DOCKER_CLI) zstd python3-h2 \
-              nghttp2-client chromium chromium-driver prometheus python3-yaml
+              nghttp2-client chromium chromium-driver prometheus python3-yaml systemd logrotate \
+              adduser iproute2
 DEMO_PKGS  := python3 curl openssl docker-registry skopeo busybox-static
 RUN_PKGS   := openssl ca-certificates
 FUZZ_PKGS  := clang libclang-rt-14-dev|libclang-rt-19-dev
@@ -155,7 +158,7 @@ RUN_TESTS = BUILD=$(BUILD) SAN=$(SAN) SLUICE=$(CURDIR)/$(BUILD)/sluice $(PYTHON)
 check: $(UNIT) $(SIM) | apt-check
 	$(Q)$(RUN_TESTS) tidy format unit
 
-test: $(PROGRAMS:%=$(BUILD)/%) $(UNIT) $(SIM) all | apt-test
+test: $(PROGRAMS:%=$(BUILD)/%) $(UNIT) $(SIM) all pages $(if $(SAN),,deb) | apt-test
 	$(Q)$(RUN_TESTS) tidy format unit fuzz e2e
 
 tidy: | apt-check
@@ -208,12 +211,59 @@ compile_commands.json: Makefile $(SRC) $(BUILD)/flags
 	$(Q){ sep='['; for f in $(SRC); do printf '%s\n{"directory":"%s","file":"%s","command":"%s -c %s"}' \
 	"$$sep" '$(CURDIR)' "$$f" '$(subst ",\",$(COMPILE))' "$$f"; sep=,; done; printf '\n]\n'; } > $@
 
-install: all
-	install -D -m 755 $(BUILD)/sluice $(DESTDIR)$(PREFIX)/sbin/sluice
-	install -D -m 755 $(BUILD)/sluice-tune $(DESTDIR)$(PREFIX)/sbin/sluice-tune
-	install -D -m 644 man/sluice-tune.8 $(DESTDIR)$(PREFIX)/share/man/man8/sluice-tune.8
+# What is made of the tables of keys and commands, and of templates.
+PAGES := $(BUILD)/pages
+SED_PATHS := sed -e 's,@SBIN@,$(PREFIX)/sbin,g' -e 's,@SHARE@,$(PREFIX)/share/sluice,g'
+INSTALL := install -D -m 644
+SHARE := $(DESTDIR)$(PREFIX)/share
+LIBDIR := $(DESTDIR)$(PREFIX)/lib
+
+pages: $(PAGES)/stamp
+$(PAGES)/stamp: $(BUILD)/sluice conf/man/sluice.8
+	$(call say,PAGES)mkdir -p $(PAGES) && $(BUILD)/sluice print man >$(PAGES)/sluice.ini.5 && \
+	$(BUILD)/sluice print completion >$(PAGES)/sluice.bash && \
+	$(BUILD)/sluice print commands >$(PAGES)/commands && \
+	sed -e '/^@COMMANDS@$$/{r $(PAGES)/commands' -e 'd}' conf/man/sluice.8 >$(PAGES)/sluice.8 && touch $@
+
+install: all pages
+	+$(Q)$(MAKE) --no-print-directory install-files
+
+# Of what is built already.
+install-files:
+	$(INSTALL) -m 755 $(BUILD)/sluice $(DESTDIR)$(PREFIX)/sbin/sluice
+	$(INSTALL) -m 755 $(BUILD)/sluice-tune $(DESTDIR)$(PREFIX)/sbin/sluice-tune
+	$(INSTALL) -m 755 conf/certificate $(SHARE)/sluice/certificate
+	$(INSTALL) conf/sluice.ini $(SHARE)/sluice/sluice.ini
+	$(INSTALL) $(PAGES)/sluice.ini.5 $(SHARE)/man/man5/sluice.ini.5
+	$(INSTALL) conf/man/sluice-tune.8 $(SHARE)/man/man8/sluice-tune.8
+	$(INSTALL) $(PAGES)/sluice.bash $(SHARE)/bash-completion/completions/sluice
+	$(INSTALL) conf/bash/sluice-tune $(SHARE)/bash-completion/completions/sluice-tune
+	$(SED_PATHS) $(PAGES)/sluice.8 | $(INSTALL) /dev/stdin $(SHARE)/man/man8/sluice.8
+	for u in sluice sluice-tune; do $(SED_PATHS) conf/systemd/$$u.service | \
+	$(INSTALL) /dev/stdin $(LIBDIR)/systemd/system/$$u.service || exit; done
+	$(INSTALL) conf/systemd/sysusers.conf $(LIBDIR)/sysusers.d/sluice.conf
+	$(INSTALL) conf/systemd/tmpfiles.conf $(LIBDIR)/tmpfiles.d/sluice.conf
+	test -e $(DESTDIR)/etc/logrotate.d/sluice || \
+	$(INSTALL) conf/logrotate $(DESTDIR)/etc/logrotate.d/sluice
 	test -e $(DESTDIR)/etc/sluice/sluice.ini || \
-	install -D -m 644 conf/sluice.ini $(DESTDIR)/etc/sluice/sluice.ini
+	$(INSTALL) conf/sluice.ini $(DESTDIR)/etc/sluice/sluice.ini
+
+# What was made by running stays: /etc/sluice, the cache, the user.
+uninstall:
+	rm -f $(DESTDIR)$(PREFIX)/sbin/sluice $(DESTDIR)$(PREFIX)/sbin/sluice-tune \
+	$(SHARE)/man/man5/sluice.ini.5 $(SHARE)/man/man8/sluice.8 $(SHARE)/man/man8/sluice-tune.8 \
+	$(SHARE)/bash-completion/completions/sluice $(SHARE)/bash-completion/completions/sluice-tune \
+	$(LIBDIR)/systemd/system/sluice.service $(LIBDIR)/systemd/system/sluice-tune.service \
+	$(LIBDIR)/sysusers.d/sluice.conf $(LIBDIR)/tmpfiles.d/sluice.conf \
+	$(DESTDIR)/etc/logrotate.d/sluice
+	rm -rf $(SHARE)/sluice
+
+# build/deb/*.deb, for the release that it is made on.
+deb: all pages
+	+$(Q)conf/debian/build.sh $(BUILD) $(VERSION)
+
+test-deb:
+	$(Q)tests/deb.sh
 
 test-debian13:
 	$(Q)tests/debian13.sh
@@ -230,6 +280,7 @@ help:
 
 FORCE:
 .PHONY: bench apt-bench all check test tidy format format-check demo run fuzz fuzz-smoke fuzzers analyze cdb install \
+        install-files uninstall pages deb test-deb \
         test-debian13 clean distclean help deps apt-build apt-check apt-test apt-demo apt-run \
         apt-fuzz apt-kernel apt-lint bench-loss bench-bbr FORCE
 .SECONDARY:

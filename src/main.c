@@ -38,6 +38,7 @@ enum {
 	CACHE_FDS_MAX = 64 * 1024,
 	CACHE_FDS_SHARE = 4,
 	JOIN_POLL_MS = 20,
+	STOP_SLACK_MS = 30 * 1000, /* for the disk, when transfers are done */
 	MMAP_BYTES = 128 * 1024, /* what is larger, malloc takes by mmap and gives back */
 	CLOCK_MS = 1000,         /* the cache's clock: see cache_clock() */
 	RESTART_KEYS_MAX = 32,   /* more than there are */
@@ -498,7 +499,7 @@ static int cmd_serve(const struct cli_args *args)
 			 s.config->server.https.count ? s.config->server.https.v[0].text : "-");
 		notify_ready("serving");
 		wait_for_stop(&s, args->file);
-		notify_stopping();
+		notify_stopping(s.config->server.drain_timeout_ms + STOP_SLACK_MS);
 		log_info("sluice draining timeout_ms=%ju",
 			 (uintmax_t)s.config->server.drain_timeout_ms);
 		drain(&s);

@@ -88,7 +88,8 @@ int notify_reloading(void)
 			   (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000);
 }
 
-int notify_stopping(void)
+int notify_stopping(uint64_t ms)
 {
-	return notify_send("STOPPING=1\nSTATUS=draining");
+	return notify_send("STOPPING=1\nEXTEND_TIMEOUT_USEC=%" PRIu64 "\nSTATUS=draining",
+			   ms * 1000);
 }

@@ -6,13 +6,16 @@
  */
 #pragma once
 
+#include <stdint.h>
+
 #include "base/assert.h"
 
 /* It serves; also when a reload is over, whatever came of it. */
 int notify_ready(const char *status);
 /* A reload begins. */
 int notify_reloading(void);
-int notify_stopping(void);
+/* It ends, which takes <ms> at most. */
+int notify_stopping(uint64_t ms);
 /*
  * Lines as "MAINPID=1234".  All of these: 0, also when nobody wants to know; -errno; -ENAMETOOLONG
  * also for a message of NOTIFY_MAX bytes or more.

@@ -43,7 +43,7 @@ TEST(nobody_wants_to_know)
 	unsetenv("NOTIFY_SOCKET");
 	check_eq(notify_ready("serving"), 0);
 	setenv("NOTIFY_SOCKET", "", 1);
-	check_eq(notify_stopping(), 0);
+	check_eq(notify_stopping(0), 0);
 }
 
 TEST(messages_arrive_by_either_kind_of_name)
@@ -65,10 +65,10 @@ TEST(messages_arrive_by_either_kind_of_name)
 
 	snprintf(name, sizeof(name), "@sluice-notify-%d", (int)getpid());
 	fd = manager(name);
-	check_eq(notify_stopping(), 0);
-	check_str(next(fd), "STOPPING=1\nSTATUS=draining");
+	check_eq(notify_stopping(1500), 0);
+	check_str(next(fd), "STOPPING=1\nEXTEND_TIMEOUT_USEC=1500000\nSTATUS=draining");
 	close(fd);
-	check_eq(notify_stopping(), -ECONNREFUSED);
+	check_eq(notify_stopping(0), -ECONNREFUSED);
 }
 
 TEST(a_name_that_is_no_socket_is_an_error)
