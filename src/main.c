@@ -494,6 +494,7 @@ static int cmd_serve(const struct cli_args *args)
 	keep_memory_small();
 	up = server_up(&s);
 	if (up) {
+		net_log_engines(&s.proxies[0].net);
 		log_info("sluice version=%s workers=%u https=%s ready", version_text(),
 			 s.shared.workers,
 			 s.config->server.https.count ? s.config->server.https.v[0].text : "-");

@@ -1,13 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * net/aead.h on wolfCrypt, where intel-ipsec-mb is not.
- *
- * wolfCrypt's one-shot calls take one piece, so the inner type byte is put behind the plaintext in
- * <out> and sealed in place.
+ * wolfCrypt.  Its one-shot calls take one piece, so the inner type byte is put behind the plaintext
+ * in <out> and sealed in place.
  */
-#include "net/aead.h"
-
-#if !defined(__x86_64__) || defined(AEAD_WOLFCRYPT)
+#include "net/aead_backend.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -22,33 +18,14 @@ struct slot {
 	uint64_t id; /* 0: none */
 };
 
-struct aead_engine {
+struct wolf {
 	struct slot seal;
 	struct slot open;
-	uint64_t ids;
 };
 
-struct aead_engine *aead_engine_new(void)
+static void *wolf_open(void)
 {
-	return calloc(1, sizeof(struct aead_engine));
-}
-
-void aead_engine_free(struct aead_engine *e)
-{
-	free(e);
-}
-
-const char *aead_engine_name(const struct aead_engine *e)
-{
-	(void)e;
-	return "wolfcrypt";
-}
-
-void aead_key_init(struct aead_key *k, struct aead_engine *e, enum aead_cipher c,
-		   const uint8_t *key)
-{
-	*k = (struct aead_key){ .engine = e, .cipher = c, .id = ++e->ids };
-	memcpy(k->raw, key, aead_key_bytes(c));
+	return calloc(1, sizeof(struct wolf));
 }
 
 static void slot_clear(struct slot *s)
@@ -58,15 +35,31 @@ static void slot_clear(struct slot *s)
 	explicit_bzero(s, sizeof(*s));
 }
 
-void aead_key_fini(struct aead_key *k)
+static void wolf_forget(void *state, uint64_t id)
 {
-	if (!k->engine)
+	struct wolf *e = state;
+
+	if (e->seal.id == id)
+		slot_clear(&e->seal);
+	if (e->open.id == id)
+		slot_clear(&e->open);
+}
+
+static void wolf_close(void *state)
+{
+	struct wolf *e = state;
+
+	if (!e)
 		return;
-	if (k->engine->seal.id == k->id)
-		slot_clear(&k->engine->seal);
-	if (k->engine->open.id == k->id)
-		slot_clear(&k->engine->open);
-	explicit_bzero(k, sizeof(*k));
+	slot_clear(&e->seal);
+	slot_clear(&e->open);
+	free(e);
+}
+
+static const char *wolf_name(const void *state)
+{
+	(void)state;
+	return "wolfcrypt";
 }
 
 static Aes *aes_of(const struct aead_key *k, struct slot *s)
@@ -81,43 +74,46 @@ static Aes *aes_of(const struct aead_key *k, struct slot *s)
 	return &s->aes;
 }
 
-void aead_seal(struct aead_engine *e, const struct aead_key *k, const uint8_t nonce[AEAD_NONCE],
-	       const uint8_t *aad, size_t aad_len, const uint8_t *in, size_t len, int tail,
-	       uint8_t *out)
+static void wolf_seal(void *state, const struct aead_pass *p)
 {
+	struct wolf *e = state;
+	const uint8_t *in = p->in;
+	size_t len = p->len;
 	int err;
 
-	assert(k->engine == e);
-	if (tail >= 0) {
-		memmove(out, in, len);
-		out[len++] = (uint8_t)tail;
-		in = out;
+	if (p->tail >= 0) {
+		memmove(p->out, in, len);
+		p->out[len++] = (uint8_t)p->tail;
+		in = p->out;
 	}
-	if (k->cipher == AEAD_CHACHA20_POLY1305)
-		err = wc_ChaCha20Poly1305_Encrypt(k->raw, nonce, aad, (word32)aad_len, in,
-						  (word32)len, out, out + len);
+	if (p->key->cipher == AEAD_CHACHA20_POLY1305)
+		err = wc_ChaCha20Poly1305_Encrypt(p->key->raw, p->nonce, p->aad, (word32)p->aad_len,
+						  in, (word32)len, p->out, p->out + len);
 	else
-		err = wc_AesGcmEncrypt(aes_of(k, &e->seal), out, in, (word32)len, nonce, AEAD_NONCE,
-				       out + len, AEAD_TAG, aad, (word32)aad_len);
+		err = wc_AesGcmEncrypt(aes_of(p->key, &e->seal), p->out, in, (word32)len, p->nonce,
+				       AEAD_NONCE, p->out + len, AEAD_TAG, p->aad,
+				       (word32)p->aad_len);
 	assert(err == 0);
 }
 
-bool aead_open(struct aead_engine *e, const struct aead_key *k, const uint8_t nonce[AEAD_NONCE],
-	       const uint8_t *aad, size_t aad_len, const uint8_t *in, size_t len, uint8_t *out)
+static bool wolf_unseal(void *state, const struct aead_pass *p)
 {
-	int err;
+	struct wolf *e = state;
+	const uint8_t *tag = p->in + p->len;
 
-	assert(k->engine == e);
-	if (k->cipher == AEAD_CHACHA20_POLY1305)
-		err = wc_ChaCha20Poly1305_Decrypt(k->raw, nonce, aad, (word32)aad_len, in,
-						  (word32)len, in + len, out);
-	else
-		err = wc_AesGcmDecrypt(aes_of(k, &e->open), out, in, (word32)len, nonce, AEAD_NONCE,
-				       in + len, AEAD_TAG, aad, (word32)aad_len);
-	if (err == 0)
-		return true;
-	explicit_bzero(out, len);
-	return false;
+	if (p->key->cipher == AEAD_CHACHA20_POLY1305)
+		return wc_ChaCha20Poly1305_Decrypt(p->key->raw, p->nonce, p->aad,
+						   (word32)p->aad_len, p->in, (word32)p->len, tag,
+						   p->out) == 0;
+	return wc_AesGcmDecrypt(aes_of(p->key, &e->open), p->out, p->in, (word32)p->len, p->nonce,
+				AEAD_NONCE, tag, AEAD_TAG, p->aad, (word32)p->aad_len) == 0;
 }
 
-#endif
+const struct aead_backend aead_wolfcrypt = {
+	.open = wolf_open,
+	.close = wolf_close,
+	.name = wolf_name,
+	.forget = wolf_forget,
+	.seal = wolf_seal,
+	.unseal = wolf_unseal,
+};

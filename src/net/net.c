@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "base/log.h"
 #include "net/aead.h"
 
 /* Buffers kept when nobody needs them: 64 small ones are 1.3 MB, 32 big ones 4 MB. */
@@ -35,4 +36,15 @@ void net_fini(struct net *n)
 	free(n->plain);
 	free(n->sealed);
 	*n = (struct net){ 0 };
+}
+
+void net_log_engines(const struct net *n)
+{
+	static const char *const names[AEAD_CIPHERS] = { "AES_128_GCM", "AES_256_GCM",
+							 "CHACHA20_POLY1305" };
+
+	for (int c = 0; c < AEAD_CIPHERS; c++)
+		log_info("records cipher=%s engine=\"%s\" seals_mb_s=%.0f", names[c],
+			 aead_engine_name(n->aead, (enum aead_cipher)c),
+			 aead_engine_rate((enum aead_cipher)c) / 1e6);
 }

@@ -38,3 +38,5 @@ enum { NET_SMALL_BYTES = TLS_RECORD_MAX + 4096, NET_BIG_BYTES = 128 * 1024 };
 /* conns_max bounds the buffers out at once.  0 or -errno. */
 int net_init(struct net *n, struct loop *l, struct stats *st, unsigned conns_max) must_check;
 void net_fini(struct net *n);
+/* Which code seals which cipher's records, and how fast. */
+void net_log_engines(const struct net *n);
