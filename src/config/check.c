@@ -302,9 +302,12 @@ static void check_hosts(struct draft *d)
 			claim_hosts(&cs, s, "host", &((struct conf_mirror *)s->data)->hosts);
 		if (s->section == SECTION_PASSTHROUGH)
 			claim_hosts(&cs, s, "sni", &((struct conf_passthrough *)s->data)->snis);
+		if (s->section == SECTION_SITE)
+			claim_hosts(&cs, s, "host", &((struct conf_site *)s->data)->hosts);
 	}
 	check_claims(d, &cs,
-		     "a name leads to one mirror, to all as a name of [server], or past them");
+		     "a name leads to one mirror or site, to all mirrors as a name of [server], or "
+		     "past them");
 }
 
 static void claim_addrs(struct claims *cs, const struct draft_section *s, const char *key,
@@ -366,7 +369,7 @@ static const struct conf_pool *find_pool(const struct config *c, const char *nam
 	return NULL;
 }
 
-/* The pool that a mirror or a passthrough names; NULL and an error: there is none. */
+/* The pool that a section names; NULL and an error: there is none. */
 static const struct conf_pool *wanted_pool(struct draft *d, const struct draft_section *s,
 					   const char *name)
 {
@@ -394,32 +397,45 @@ static void find_pools(struct draft *d)
 	}
 }
 
+/*
+ * The place and the pool of a section that has one upstream.  Where it names none, that is the
+ * pool's first server, <scheme> before it.
+ */
+static const struct conf_pool *finish_place(struct draft *d, const struct draft_section *s,
+					    struct conf_upstream *up, const char *pool_name,
+					    const char *scheme, unsigned port)
+{
+	const struct conf_pool *pool = NULL;
+
+	if (pool_name)
+		pool = wanted_pool(d, s, pool_name);
+	else if (up->host)
+		pool = find_pool(d->c, up->host);
+	if (!up->text && pool && pool->servers.count) {
+		const struct conf_pool_server *first = &pool->servers.v[0];
+		bool v6 = strchr(first->host, ':') != NULL;
+
+		up->host = first->host;
+		up->port = first->port ? first->port : (uint16_t)port;
+		up->text = arena_printf(&d->c->arena, "%s%s%s%s:%u", scheme, v6 ? "[" : "",
+					first->host, v6 ? "]" : "", (unsigned)up->port);
+	}
+	if (!up->text && !draft_line(s, "upstream"))
+		draft_error(d, s->line,
+			    "%s: must have 'upstream = %shost:port', or a 'pool' with servers",
+			    draft_title(s).text, scheme);
+	return pool;
+}
+
 /* Whom a passthrough connects to, in the terms of those who dial. */
 static void finish_pass(struct draft *d, const struct draft_section *s)
 {
 	struct conf_passthrough *p = s->data;
 	struct conf_mirror *m = &p->as_mirror;
-	const struct conf_pool *pool = NULL;
+	const struct conf_pool *pool;
 
-	if (p->pool_name)
-		pool = wanted_pool(d, s, p->pool_name);
-	else if (p->upstream.host)
-		pool = find_pool(d->c, p->upstream.host);
 	p->name = s->name;
-	if (!p->upstream.text && pool && pool->servers.count) {
-		const struct conf_pool_server *first = &pool->servers.v[0];
-		bool v6 = strchr(first->host, ':') != NULL;
-
-		p->upstream.host = first->host;
-		p->upstream.port = first->port ? first->port : 443;
-		p->upstream.text = arena_printf(&d->c->arena, "%s%s%s:%u", v6 ? "[" : "",
-						first->host, v6 ? "]" : "",
-						(unsigned)p->upstream.port);
-	}
-	if (!p->upstream.text && !draft_line(s, "upstream"))
-		draft_error(d, s->line,
-			    "%s: must have 'upstream = host:port', or a 'pool' with servers",
-			    draft_title(s).text);
+	pool = finish_place(d, s, &p->upstream, p->pool_name, "", 443);
 	if (d->c->server.https.count == 0)
 		draft_error(d, s->line, "%s: needs [server] https, where its clients come",
 			    draft_title(s).text);
@@ -438,6 +454,35 @@ static void finish_pass(struct draft *d, const struct draft_section *s)
 	m->upstreams.v[0] = p->upstream;
 }
 
+/* The same for a site. */
+static void finish_site(struct draft *d, const struct draft_section *s)
+{
+	struct conf_site *t = s->data;
+	const struct conf_pool *pool;
+
+	t->name = s->name;
+	pool = finish_place(d, s, &t->upstream, t->pool_name, "http://", 80);
+	if (t->ca && t->upstream.text && !t->upstream.https)
+		draft_error(d, draft_line(s, "ca"),
+			    "%s ca: is of no use with an upstream without TLS; remove it, or take "
+			    "'upstream = https://...'",
+			    draft_title(s).text);
+	t->as_mirror = (struct conf_mirror){
+		.name = t->name,
+		.upstreams = { arena_alloc(&d->c->arena, sizeof(struct conf_upstream)), 1 },
+		.ca = t->ca,
+		.pool_name = t->pool_name,
+		.pool = pool,
+		.private = t->private ||
+			   (!pool && t->upstream.host && value_is_ip(slice_of(t->upstream.host))),
+		.connect_timeout_ms = t->connect_timeout_ms,
+		.first_byte_timeout_ms = t->timeout_ms,
+		.stall_ms = t->timeout_ms,
+	};
+	assert(t->as_mirror.upstreams.v != NULL);
+	t->as_mirror.upstreams.v[0] = t->upstream;
+}
+
 void draft_check(struct draft *d, bool look_at_files)
 {
 	for (struct draft_section *s = d->first; s; s = s->next)
@@ -454,9 +499,13 @@ void draft_check(struct draft *d, bool look_at_files)
 	d->c->certs = collect(d, SECTION_CERTIFICATE, &d->c->certs_count);
 	d->c->pools = collect(d, SECTION_POOL, &d->c->pools_count);
 	find_pools(d);
-	for (struct draft_section *s = d->first; s; s = s->next)
+	for (struct draft_section *s = d->first; s; s = s->next) {
 		if (s->section == SECTION_PASSTHROUGH)
 			finish_pass(d, s);
+		if (s->section == SECTION_SITE)
+			finish_site(d, s);
+	}
+	d->c->sites = collect(d, SECTION_SITE, &d->c->sites_count);
 	d->c->passes = collect(d, SECTION_PASSTHROUGH, &d->c->passes_count);
 	d->c->mirrors = collect(d, SECTION_MIRROR, &d->c->mirrors_count);
 	check_tenants(d, look_at_files);

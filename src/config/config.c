@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "config/config.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -182,21 +183,64 @@ static int pass_of(const struct config *c, struct slice name)
 	return -1;
 }
 
-int config_passthrough(const struct config *c, const char *sni)
+static int site_of(const struct config *c, struct slice name)
 {
-	struct slice name = slice_of(sni);
-	char star[256];
-	int found = pass_of(c, name), n;
+	for (unsigned i = 0; i < c->sites_count; i++)
+		if (names_have(&c->sites[i].hosts, name))
+			return (int)i;
+	return -1;
+}
 
-	if (found >= 0 || c->passes_count == 0 || names_have(&c->server.hosts, name))
-		return found;
+/* Does it lead to mirrors? */
+static bool is_ours(const struct config *c, struct slice name)
+{
+	if (names_have(&c->server.hosts, name))
+		return true;
 	for (unsigned i = 0; i < c->mirrors_count; i++)
 		if (names_have(&c->mirrors[i].hosts, name))
-			return -1;
-	if (slice_find(name, '.') == 0 || slice_find(name, '.') == name.len)
+			return true;
+	return false;
+}
+
+/* "*.x" of "a.x", in <mem>; none: it has no second label. */
+static struct slice starred(struct slice name, char mem[256])
+{
+	struct slice rest = slice_skip(name, slice_find(name, '.'));
+
+	if (rest.len == 0 || rest.len == name.len || rest.len + 2 > 256)
+		return SLICE_NONE;
+	mem[0] = '*';
+	memcpy(mem + 1, rest.ptr, rest.len);
+	return (struct slice){ mem, rest.len + 1 };
+}
+
+int config_passthrough(const struct config *c, const char *sni)
+{
+	struct slice name = slice_of(sni), star;
+	char mem[256];
+	int found = pass_of(c, name);
+
+	if (found >= 0 || c->passes_count == 0 || is_ours(c, name) || site_of(c, name) >= 0)
+		return found;
+	star = starred(name, mem);
+	return star.len ? pass_of(c, star) : -1;
+}
+
+int config_site(const struct config *c, struct slice host)
+{
+	char low[256], mem[256];
+	struct slice name = { low, host.len }, star;
+	int found;
+
+	if (c->sites_count == 0 || host.len >= sizeof(low))
 		return -1;
-	n = snprintf(star, sizeof(star), "*%s", sni + slice_find(name, '.'));
-	return n < (int)sizeof(star) ? pass_of(c, slice_of(star)) : -1;
+	for (size_t i = 0; i < host.len; i++)
+		low[i] = (char)tolower((unsigned char)host.ptr[i]);
+	found = site_of(c, name);
+	if (found >= 0 || is_ours(c, name))
+		return found;
+	star = starred(name, mem);
+	return star.len ? site_of(c, star) : -1;
 }
 
 static const struct conf_pool *pool_named(const struct config *c, struct slice name)

@@ -9,8 +9,8 @@
  *  2. Every string and array belongs to the config and lives as long as it.
  *  3. Host names (hosts, those of upstreams, realms, mirror names) are lower case, without a
  *     final dot; paths are absolute.
- *  4. No host name stands twice, in server.hosts, all mirrors' hosts and all passthroughs' SNIs
- *     together.
+ *  4. No host name stands twice, in server.hosts, all mirrors' and sites' hosts and all
+ *     passthroughs' SNIs together.
  *  5. https has a certificate; there is a mirror; https or plain has an address.
  *  6. A mirror with auth = client has an https upstream and no credentials of its own.
  *  7. Passwords and tenants' secrets are in no message and no dump, and are wiped when the last
@@ -265,6 +265,21 @@ struct conf_passthrough {
 	struct conf_mirror as_mirror; /* the same, for those who dial: one upstream, no TLS */
 };
 
+/* [site NAME]: any web server behind the same addresses; nothing is cached. */
+struct conf_site {
+	const char *name;
+	struct conf_names hosts;       /* lower case; "*.x" is one label more than x */
+	struct conf_upstream upstream; /* text NULL: the pool's first server, by http */
+	const char *pool_name;
+	const char *ca;           /* PEM file, or NULL */
+	const char *host_rewrite; /* NULL: as the client said it */
+	bool private;
+	uint64_t connect_timeout_ms;
+	uint64_t timeout_ms;
+	uint64_t idle_timeout_ms;     /* once it is a WebSocket */
+	struct conf_mirror as_mirror; /* the same, for those who dial: one upstream */
+};
+
 /* One line of a file `htpasswd`. */
 struct conf_login {
 	char *user;
@@ -306,6 +321,8 @@ struct config {
 	unsigned passes_count;
 	struct conf_tenant *tenants; /* none: everybody may use everything */
 	unsigned tenants_count;
+	struct conf_site *sites;
+	unsigned sites_count;
 
 	struct arena arena; /* private: all of the above that is not inline */
 	unsigned refs;      /* private */
@@ -353,6 +370,8 @@ bool config_is_upstream(const struct conf_mirror *m, struct slice host);
  * names before that.
  */
 int config_passthrough(const struct config *c, const char *sni);
+/* The same of c->sites, for a Host (no port). */
+int config_site(const struct config *c, struct slice host);
 /*
  * The pool by which this mirror dials <host>, or NULL.  *servers: its servers are where <host> is;
  * else only the rest of it counts.

@@ -11,7 +11,7 @@
 
 enum {
 	SECTIONS_MAX = 1000, /* each is compared with all before it */
-	/* The draft of a section is below 512 bytes, beside its name. */
+	/* The draft of a section is below 640 bytes, beside its name. */
 	DRAFT_BYTES_MAX = 2 * 1024 * 1024,
 };
 

@@ -132,6 +132,7 @@ static bool print_key(const struct schema_key *k, const void *section, struct bu
 	case VALUE_POLICY: return print_policies(k, field, out);
 	case VALUE_PLACE:
 	case VALUE_URL: return print_string(k, ((const struct conf_upstream *)field)->text, out);
+	case VALUE_HOST:
 	case VALUE_PATH:
 	case VALUE_LOG:
 	case VALUE_HSTS:
@@ -191,6 +192,9 @@ bool config_dump(const struct config *c, struct buf *out)
 			return false;
 	for (unsigned i = 0; i < c->tenants_count; i++)
 		if (!print_section(SECTION_TENANT, c->tenants[i].name, &c->tenants[i], out))
+			return false;
+	for (unsigned i = 0; i < c->sites_count; i++)
+		if (!print_section(SECTION_SITE, c->sites[i].name, &c->sites[i], out))
 			return false;
 	return true;
 }

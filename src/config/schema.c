@@ -23,6 +23,8 @@ const struct schema_section schema_sections[SECTION_COUNT] = {
 	  "TLS connections for other servers, passed on unopened by the name in their greeting" },
 	[SECTION_TENANT] = { "tenant", "alice", sizeof(struct conf_tenant),
 	  "somebody who may use the mirror, and how much; without any, everybody may" },
+	[SECTION_SITE] = { "site", "wiki", sizeof(struct conf_site),
+	  "a web server behind the same addresses, whose requests are passed on" },
 };
 /* clang-format on */
 
@@ -44,6 +46,7 @@ enum {
 #define PASS(f) SECTION_PASSTHROUGH, .at = offsetof(struct conf_passthrough, f)
 #define LIMITS(f) SECTION_LIMITS, .at = offsetof(struct conf_limits, f)
 #define TENANT(f) SECTION_TENANT, .at = offsetof(struct conf_tenant, f)
+#define SITE(f) SECTION_SITE, .at = offsetof(struct conf_site, f)
 #define RANGE(least, most) .min = (least), .max = (most)
 
 /* clang-format off */
@@ -308,6 +311,30 @@ const struct schema_key schema_keys[] = {
 	{ TENANT(quota_bytes), .key = "quota", .type = VALUE_QUOTA, RANGE(MIB, 1024 * TIB),
 	  .reloadable = true,
 	  .help = "bytes that it may get in a calendar month (UTC), such as 500G/month" },
+
+	{ SITE(hosts), .key = "host", .type = VALUE_SNIS, .required = true, .reloadable = true,
+	  .help = "names of this web server; * stands for one label" },
+	{ SITE(upstream), .key = "upstream", .type = VALUE_URL, .reloadable = true,
+	  .help = "http or https URL that requests go to; absent: the first server of 'pool'" },
+	{ SITE(pool_name), .key = "pool", .type = VALUE_WORD, .reloadable = true,
+	  .help = "the [pool] by which to connect; absent: that of the upstream's name" },
+	{ SITE(ca), .key = "ca", .type = VALUE_PATH, .reloadable = true,
+	  .check = files_check_readable,
+	  .help = "PEM file: trust roots for its upstream beside the system's" },
+	{ SITE(host_rewrite), .key = "host_rewrite", .type = VALUE_HOST, .reloadable = true,
+	  .help = "Host that the upstream is told; absent: the one that the client asked for" },
+	{ SITE(private), .key = "private", .type = VALUE_BOOL, .by_default = "no",
+	  .reloadable = true,
+	  .help = "yes: a name of the upstream may resolve to private addresses" },
+	{ SITE(connect_timeout_ms), .key = "connect_timeout", .type = VALUE_MS, RANGE(100, HOUR),
+	  .by_default = "10s", .reloadable = true,
+	  .help = "time to connect to the upstream, TLS included" },
+	{ SITE(timeout_ms), .key = "timeout", .type = VALUE_MS, RANGE(100, DAY),
+	  .by_default = "60s", .reloadable = true,
+	  .help = "time in which neither the request nor its answer moves by a byte" },
+	{ SITE(idle_timeout_ms), .key = "idle_timeout", .type = VALUE_MS, RANGE(SECOND, 30 * DAY),
+	  .by_default = "1h", .reloadable = true,
+	  .help = "the same for a WebSocket" },
 };
 /* clang-format on */
 

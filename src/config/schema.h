@@ -18,6 +18,7 @@ enum section {
 	SECTION_MIRROR,
 	SECTION_PASSTHROUGH,
 	SECTION_TENANT,
+	SECTION_SITE,
 	SECTION_COUNT
 };
 
@@ -47,6 +48,7 @@ enum value_type {
 	VALUE_POLICY,   /* rules of config/policy.h, "," between them (struct conf_policies) */
 	VALUE_URL,      /* http[s]://host[:port] (struct conf_upstream) */
 	VALUE_PLACE,    /* host:port (struct conf_upstream) */
+	VALUE_HOST,     /* host[:port] (const char *) */
 	VALUE_PATHS,    /* absolute ... (struct conf_names) */
 	VALUE_PATH,     /* absolute (const char *) */
 	VALUE_LOG,      /* stdout, off, absolute path (const char *) */

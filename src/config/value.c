@@ -727,6 +727,10 @@ bool value_store(const struct schema_key *k, struct slice text, void *section, s
 	case VALUE_PLACE:
 		fail(why, "must be host:port, such as git.internal:443");
 		return store_place(text, field, a);
+	case VALUE_HOST:
+		fail(why, "must be a host name, perhaps with a port: wiki.internal or wiki:8080");
+		*(const char **)field = value_registry(text, a);
+		return *(const char **)field != NULL;
 	case VALUE_PATH:
 		fail(why, "must be an absolute path, one that begins with '/'");
 		return store_string(text, is_path(text), field, a);

@@ -34,6 +34,7 @@ struct head {
 	const char *end;
 	bool full; /* the input reaches the limit: what is not there may never come */
 	bool is_request;
+	bool may_switch; /* 101 is an answer */
 	unsigned hosts;
 	unsigned lengths;
 	unsigned codings;
@@ -182,7 +183,7 @@ static enum h1_result parse_status_line(struct head *h, struct slice line)
 		return H1_BAD;
 	if (code.len != 3 || !http_parse_uint(code, &status) || status < 100 || status > 599)
 		return bad(h, 502, "malformed status");
-	if (status == 101)
+	if (status == 101 && !h->may_switch)
 		return bad(h, 502, "switch of protocols that was not asked for");
 	if (!all_of(rest, value_chars))
 		return bad(h, 502, "forbidden byte in the reason phrase");
@@ -378,14 +379,15 @@ enum h1_result h1_parse_request(struct slice data, struct msg *m, size_t *used, 
 	return r;
 }
 
-enum h1_result h1_parse_response(struct slice data, bool head, struct msg *m, size_t *used,
-				 struct h1_error *e)
+static enum h1_result parse_response(struct slice data, bool head, bool may_switch, struct msg *m,
+				     size_t *used, struct h1_error *e)
 {
 	struct head h;
 	struct slice line;
 	enum h1_result r;
 
 	head_init(&h, data, false, m, e);
+	h.may_switch = may_switch;
 	if (h.at == h.end)
 		return H1_MORE;
 	r = next_line(&h, &line);
@@ -398,6 +400,17 @@ enum h1_result h1_parse_response(struct slice data, bool head, struct msg *m, si
 	if (r == H1_DONE)
 		*used = (size_t)(h.at - data.ptr);
 	return r;
+}
+
+enum h1_result h1_parse_response(struct slice data, bool head, struct msg *m, size_t *used,
+				 struct h1_error *e)
+{
+	return parse_response(data, head, false, m, used, e);
+}
+
+enum h1_result h1_parse_switch(struct slice data, struct msg *m, size_t *used, struct h1_error *e)
+{
+	return parse_response(data, false, true, m, used, e);
 }
 
 /* Where in the chunked coding (RFC 9112 7.1) the next byte stands. */

@@ -34,6 +34,8 @@ enum h1_result h1_parse_request(struct slice data, struct msg *m, size_t *used, 
  */
 enum h1_result h1_parse_response(struct slice data, bool head, struct msg *m, size_t *used,
 				 struct h1_error *e);
+/* The same, to a GET that asked for another protocol: 101 is an answer, behind which it begins. */
+enum h1_result h1_parse_switch(struct slice data, struct msg *m, size_t *used, struct h1_error *e);
 
 /* Body framing, resumable at any byte. */
 struct h1_body {

@@ -30,7 +30,7 @@ enum {
 	CONTINUATIONS_MAX = 6,
 	/* Answers have the same five fields or so; a table for 4 KB would not help more. */
 	DEFLATE_TABLE_BYTES = 1024,
-	ANSWER_FIELDS_MAX = 32,
+	ANSWER_FIELDS_MAX = HTTP_FIELDS_MAX + 32,
 	SHORT_BODY_BYTES = 16 * 1024,
 	/*
 	 * Window updates are not noise as long as bodies are sent: Go sends two for each 4 KB that
@@ -467,9 +467,9 @@ static int on_invalid_frame(nghttp2_session *s, const nghttp2_frame *frame, int 
 }
 
 /*
- * Of a body that somebody wants only a form's length is: its stream gets no more window, the
- * connection does.  Behind the answer it is stopped (RFC 9113 8.1), if it does not end by itself at
- * once: curl 7 takes a stop ill.
+ * The stream gets more window by h2_used() alone, the connection at once: one whose body waits
+ * stands in no other's way.  Behind the answer it is stopped (RFC 9113 8.1), if it does not end by
+ * itself at once: curl 7 takes a stop ill.
  */
 static int on_data(nghttp2_session *s, uint8_t flags, int32_t id, const uint8_t *data, size_t len,
 		   void *user)
@@ -725,6 +725,7 @@ static bool is_fresh(struct slice name)
 		{ "Date", 4 },           { "ETag", 4 },
 		{ "Content-Range", 13 }, { "Docker-Content-Digest", 21 },
 		{ "Link", 4 },           { "WWW-Authenticate", 16 },
+		{ "Set-Cookie", 10 },    { "Location", 8 },
 	};
 
 	for (size_t i = 0; i < countof(fresh); i++)
@@ -763,6 +764,20 @@ int h2_answer(struct h2 *h, int32_t id, int status, const struct field *fields, 
 	return nghttp2_submit_response(h->session, id, nv, count + 1, body ? &source : NULL) == 0
 		       ? 0
 		       : -ENOMEM;
+}
+
+void h2_go_on(struct h2 *h, int32_t id)
+{
+	const nghttp2_nv nv = nv_of(SLICE(":status"), SLICE("100"));
+
+	if (!h->starved)
+		(void)nghttp2_submit_headers(h->session, 0, id, NULL, &nv, 1, NULL);
+}
+
+void h2_used(struct h2 *h, int32_t id, size_t bytes)
+{
+	if (!h->starved && bytes > 0)
+		(void)nghttp2_session_consume_stream(h->session, id, bytes);
 }
 
 void h2_resume(struct h2 *h, int32_t id)

@@ -50,7 +50,10 @@ struct h2_ops {
 	 * the connection has to be cut.
 	 */
 	int (*body)(void *stream, char *dst, size_t cap, bool *end);
-	/* The request's body, if it is wanted: a piece, or its end.  NULL: none is. */
+	/*
+	 * The request's body, if it is wanted: a piece, or its end.  NULL: none is.  In all, as
+	 * much comes as the stream's first window holds, and what h2_used() said.
+	 */
 	void (*data)(void *stream, struct slice piece, bool end);
 	/* The answer is on its way in whole, or the stream was reset, by whomever. */
 	void (*ended)(void *stream);
@@ -75,6 +78,10 @@ bool h2_is_full(const struct h2 *h);
  */
 int h2_answer(struct h2 *h, int32_t id, int status, const struct field *fields, unsigned count,
 	      bool body) must_check;
+/* Before an answer: 100, for a client that waits for it before it sends its body. */
+void h2_go_on(struct h2 *h, int32_t id);
+/* So much of the request's body that `data` was given is used: the peer may send as much more. */
+void h2_used(struct h2 *h, int32_t id, size_t bytes);
 /* There may be more of a body that gave H2_WAIT. */
 void h2_resume(struct h2 *h, int32_t id);
 /* Is it the peer's window that this stream waits for? */

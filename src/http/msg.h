@@ -58,8 +58,13 @@ struct slice msg_field(const struct msg *m, const char *name);
 bool msg_field_next(const struct msg *m, const char *name, unsigned *at, struct slice *value);
 /* Does a comma separated list in any field of that name hold <token> (case folded)? */
 bool msg_has_token(const struct msg *m, const char *name, struct slice token);
-/* Reason phrase for the statuses that we send; "Unknown" else. */
+/* Reason phrase for the statuses that are registered; "Unknown" else. */
 const char *http_reason(int status);
+/* Not behind 1xx, 204 (RFC 9110 8.6) and 304, where a length would be another's. */
+static inline bool http_may_have_length(int status)
+{
+	return status >= 200 && status != 204 && status != 304;
+}
 /* Digits only, no sign, no overflow. */
 bool http_parse_uint(struct slice s, uint64_t *out) must_check;
 /* IMF-fixdate of <unix_s>, NUL-terminated (RFC 9110 5.6.7). */

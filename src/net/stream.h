@@ -12,7 +12,8 @@
  *     by a stream_pull() that gave 0: back pressure is "do not pull".
  *  2. A stream that waits with nothing half received and nothing half sent holds no buffer.
  *  3. The first error is kept; after it pull and send give it for ever.  ERR_EOF is none: the other
- *     direction may go on.
+ *     direction may go on.  So it may when a server takes no more (client role): an answer may say
+ *     why; tx_err is what sends give then.
  *  4. Bytes are never lost, repeated or reordered; ERR_EOF means the peer ended the stream as its
  *     protocol wants (close_notify in TLS; FIN in plain).  FIN without close_notify is
  *     ERR_TLS_TRUNCATED.
@@ -61,6 +62,7 @@ struct stream {
 	enum stream_state state;
 	int fd;
 	int err;     /* first error, 0 while there is none */
+	int tx_err;  /* the peer takes no more */
 	bool client; /* role */
 	bool tls;
 	bool rx_big;    /* client role: receive into a big buffer */
@@ -145,6 +147,11 @@ bool stream_writable(const struct stream *s);
  */
 bool stream_takes_files(const struct stream *s);
 int stream_send_file(struct stream *s, int fd, uint64_t off, size_t len) must_check;
+
+/* No more is sent: close_notify, FIN; receiving goes on.  Only while it is writable. */
+void stream_shut(struct stream *s);
+/* Is it plain, with nothing under way or half done, so that its socket can be used as it is? */
+bool stream_is_bare(const struct stream *s);
 
 /*
  * Begins closing; the owner is woken when CLOSED.  graceful: what was accepted is sent,

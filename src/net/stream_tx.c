@@ -23,6 +23,17 @@ enum {
 	SENDFILE_MAX = 256 * 1024,
 };
 
+/* Who takes no more may have said why: a client's side still receives. */
+static void tx_fail(struct stream *s, int err)
+{
+	if (s->client && s->state == STREAM_OPEN && (err == -EPIPE || err == -ECONNRESET)) {
+		s->tx_err = err;
+		loop_wake(s->net->loop, s->owner);
+		return;
+	}
+	stream_fail(s, err);
+}
+
 /* The kernel's share of <bytes>, now: 0 when it has no room. */
 static size_t send_now(struct stream *s, struct slice bytes, bool more)
 {
@@ -32,7 +43,7 @@ static size_t send_now(struct stream *s, struct slice bytes, bool more)
 	if (n >= 0)
 		return (size_t)n;
 	if (errno != EAGAIN && errno != EINTR)
-		stream_fail(s, -errno);
+		tx_fail(s, -errno);
 	return 0;
 }
 
@@ -44,7 +55,7 @@ void stream_tx_offer(struct stream *s, struct slice bytes, bool more)
 	if (bytes.len == 0)
 		return;
 	n = send_now(s, bytes, more);
-	if (s->err || n == bytes.len)
+	if (s->err || s->tx_err || n == bytes.len)
 		return;
 	s->rest_len = bytes.len - n;
 	s->rest = malloc(s->rest_len);
@@ -63,9 +74,9 @@ void stream_tx_ended(struct stream *s, int res)
 	free(s->rest);
 	s->rest = NULL;
 	if (res < 0)
-		stream_fail(s, res);
+		tx_fail(s, res);
 	else if (sent && (size_t)res < s->rest_len)
-		stream_fail(s, -EPIPE);
+		tx_fail(s, -EPIPE);
 	s->rest_len = 0;
 }
 
@@ -137,8 +148,8 @@ int stream_send(struct stream *s, struct slice data, bool more)
 	size_t n = data.len < NET_PLAIN_BYTES ? data.len : (size_t)NET_PLAIN_BYTES;
 	struct slice out = slice_first(data, n);
 
-	if (s->err)
-		return s->err;
+	if (s->err || s->tx_err)
+		return s->err ? s->err : s->tx_err;
 	if (n == 0 || !stream_writable(s))
 		return 0;
 	more |= n < data.len;
@@ -149,10 +160,24 @@ int stream_send(struct stream *s, struct slice data, bool more)
 	}
 	if (!s->err)
 		stream_tx_offer(s, out, more);
-	if (s->err)
-		return s->err;
+	if (s->err || s->tx_err)
+		return s->err ? s->err : s->tx_err;
 	s->tx_bytes += n;
 	return (int)n;
+}
+
+void stream_shut(struct stream *s)
+{
+	assert(stream_writable(s));
+	stream_tx_alert(s, ALERT_CLOSE_NOTIFY);
+	if (!s->err && stream_tx_idle(s))
+		(void)shutdown(s->fd, SHUT_WR); /* it may have gone already */
+}
+
+bool stream_is_bare(const struct stream *s)
+{
+	return stream_writable(s) && !s->tls && !s->err && !s->tx_err && !s->raw.mem &&
+	       !s->rx_eof && s->inflight == 0;
 }
 
 bool stream_takes_files(const struct stream *s)

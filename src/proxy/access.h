@@ -38,9 +38,9 @@ struct access_line {
 	unsigned major, minor; /* of HTTP */
 	int status;
 	uint64_t bytes;    /* of the body */
-	uint64_t bytes_up; /* of a passthrough */
+	uint64_t bytes_up; /* of a passthrough, a site */
 	uint64_t ms;
-	const char *cache;     /* hit miss join revalidated stale negative pass local - */
+	const char *cache;     /* hit miss join revalidated stale negative pass site local - */
 	struct slice upstream; /* host that was asked, none if none was */
 	const char *end;       /* ok, or why it ended early */
 	struct slice user_agent;

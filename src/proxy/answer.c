@@ -30,6 +30,8 @@ static void answer_begin(struct xfer *x, int status)
 	x->state = XFER_ANSWER;
 	if (x->kind == LISTEN_HTTPS && x->proxy->config->server.hsts)
 		answer_field(x, "Strict-Transport-Security", x->proxy->config->server.hsts);
+	if (x->site)
+		return;
 	if (x->kind == LISTEN_HTTPS || x->kind == LISTEN_PLAIN) {
 		answer_field(x, "Docker-Distribution-Api-Version", "registry/2.0");
 		answer_field(x, "X-Content-Type-Options", "nosniff");

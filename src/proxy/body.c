@@ -7,6 +7,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "cache/hot.h"
+#include "proxy/visit.h"
 
 void body_init(struct body *b, struct proxy *p, struct task *owner)
 {
@@ -120,6 +121,15 @@ static int body_read_disk(struct body *b, uint64_t off, uint64_t len)
 static int body_read_bypass(struct body *b, char *dst, size_t cap)
 {
 	int n = bypass_read(b->bypass, b->segments[b->at].from + b->done, dst, cap);
+
+	if (n > 0)
+		body_took(b, (uint64_t)n);
+	return n;
+}
+
+static int body_read_visit(struct body *b, char *dst, size_t cap)
+{
+	int n = visit_read(b->visit, dst, cap);
 
 	if (n > 0)
 		body_took(b, (uint64_t)n);
@@ -312,7 +322,9 @@ int body_read(struct body *b, char *dst, size_t cap)
 	}
 	if (s->bytes != BLOB_SIZE_UNKNOWN && s->bytes - b->done < cap)
 		cap = (size_t)(s->bytes - b->done);
-	got = b->bypass ? body_read_bypass(b, dst, cap) : body_read_blob(b, dst, cap);
+	got = b->visit    ? body_read_visit(b, dst, cap)
+	      : b->bypass ? body_read_bypass(b, dst, cap)
+			  : body_read_blob(b, dst, cap);
 	/* The end of a blob whose size is asked for is the end of nothing but an open segment. */
 	if (got == BODY_END && s->bytes != BLOB_SIZE_UNKNOWN)
 		return BODY_BROKEN;
@@ -331,7 +343,7 @@ bool body_file(struct body *b, int *fd, uint64_t *off, size_t *len)
 	uint64_t from;
 	uint64_t n;
 
-	if (!body_settle(b) || b->bypass || b->was || b->read || b->err)
+	if (!body_settle(b) || !b->blob || b->bypass || b->was || b->read || b->err)
 		return false;
 	s = &b->segments[b->at];
 	if (s->mem)

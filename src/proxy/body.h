@@ -40,6 +40,7 @@ struct body {
 	size_t read_used;
 	const struct bypass_opts *rest; /* borrowed; NULL: nobody else has the blob */
 	struct bypass *bypass;          /* once there: the blob is not read any more */
+	struct visit *visit;            /* borrowed: the body is what a site answers */
 	int err;
 };
 

@@ -7,6 +7,7 @@
 #include "proxy/client_private.h"
 #include "proxy/login.h"
 #include "proxy/reply.h"
+#include "proxy/visit.h"
 
 static void call_woken(struct task *task);
 static void call_timeout(struct timer *t);
@@ -39,11 +40,26 @@ static struct call *call_new(struct client *c, int32_t id)
 	return k;
 }
 
-/* A form; no other body is wanted. */
+/* Is known to nobody when it comes; goes on, and is paid for, when upstream takes it. */
+static void call_data_site(struct call *k, struct slice piece, bool end)
+{
+	if (k->state == CALL_OVER || !k->xfer.visit)
+		return;
+	if (!visit_queue(k->xfer.visit, piece, end))
+		visit_fail(k->xfer.visit, -ENOMEM);
+	loop_wake(k->client->proxy->loop, &k->task);
+}
+
+/* A form, or a site's; no other body is wanted. */
 static void call_data(void *stream, struct slice piece, bool end)
 {
 	struct call *k = stream;
 	struct loop *l = k->client->proxy->loop;
+
+	if (k->xfer.site) {
+		call_data_site(k, piece, end);
+		return;
+	}
 
 	if (k->state != CALL_XFER || k->xfer.state != XFER_FORM)
 		return;
@@ -64,7 +80,8 @@ static void *call_request(void *owner, int32_t id, const struct msg *m)
 		return NULL;
 	xfer_start(&k->xfer, c->proxy, &k->task, &r);
 	/* Before its body comes: is it wanted? */
-	if (m->method == METHOD_POST && !xfer_run(&k->xfer) && k->xfer.state == XFER_FORM) {
+	if (m->method == METHOD_POST && !k->xfer.site && !xfer_run(&k->xfer) &&
+	    k->xfer.state == XFER_FORM) {
 		loop_timer_set(c->proxy->loop, &k->timer,
 			       proxy_now(c->proxy) + c->proxy->config->server.header_timeout_ms);
 		if (m->body == BODY_NONE)
@@ -195,8 +212,22 @@ static void call_finish(struct call *k)
 	pool_put(&c->proxy->call_pool, k);
 }
 
+/* What of the request's body has come goes on, also behind the answer's head. */
+static void call_upload(struct call *k)
+{
+	struct visit *v = k->xfer.visit;
+	struct h2 *h = k->client->h2;
+
+	if (!v || k->state == CALL_OVER)
+		return;
+	if (visit_may_go_on(v))
+		h2_go_on(h, k->id);
+	h2_used(h, k->id, visit_flush(v));
+}
+
 void call_run(struct call *k)
 {
+	call_upload(k);
 	switch (k->state) {
 	case CALL_XFER:
 		if (xfer_run(&k->xfer))

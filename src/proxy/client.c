@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "proxy/passage.h"
+#include "proxy/visit.h"
 
 static void client_run(struct task *task);
 static void client_timeout(struct timer *t);
@@ -30,6 +31,7 @@ struct xfer_request client_asks(const struct client *c, const struct msg *m)
 		.kind = c->kind,
 		.on_loopback = c->kind == LISTEN_ADMIN && client_is_on_loopback(c),
 		.sni = c->kind == LISTEN_HTTPS ? c->stream.sni : NULL,
+		.client = &c->stream.peer,
 	};
 }
 
@@ -98,6 +100,8 @@ enum client_step client_kill(struct client *c, bool graceful, const char *why)
 		client_h2_end(c, graceful, why);
 	if (c->pass)
 		passage_cut(c->pass, why);
+	if (c->xfer && c->xfer->visit)
+		visit_cut(c->xfer->visit);
 	if (c->stream.state != STREAM_CLOSED && c->stream.state != STREAM_CLOSING)
 		stream_close(&c->stream, graceful);
 	c->state = c->xfer || c->pass || c->calls_count ? CLIENT_FINISH : CLIENT_CLOSING;
@@ -172,6 +176,7 @@ static void client_run(struct task *task)
 		case CLIENT_HEAD: s = client_h1_read(c); break;
 		case CLIENT_XFER: s = client_h1_xfer(c); break;
 		case CLIENT_SEND: s = client_h1_send(c); break;
+		case CLIENT_TUNNEL: s = client_h1_tunnel(c); break;
 		case CLIENT_H2: s = client_h2_run(c); break;
 		case CLIENT_PASS: s = client_pass(c); break;
 		case CLIENT_FINISH:

@@ -22,6 +22,7 @@ enum client_state {
 	CLIENT_HEAD,    /* a part of a head is there */
 	CLIENT_XFER,    /* the answer is being found */
 	CLIENT_SEND,    /* the answer is being sent */
+	CLIENT_TUNNEL,  /* a site's answer was 101: it is a WebSocket now */
 	CLIENT_PASS,    /* its connection is passed on: passage.h */
 	CLIENT_H2,      /* HTTP/2: any of these, for each call */
 	CLIENT_FINISH,  /* the xfer, or calls, give back what they have */
@@ -49,6 +50,7 @@ struct client {
 	struct buf in;       /* from head_pool while something is in it */
 	struct xfer *xfer;   /* from xfer_pool while a request is served */
 	struct h1_body form; /* of the request, for the xfer */
+	bool unread;         /* some of its body */
 	bool has_form;
 	bool head_made; /* it is in the slab or beyond */
 	bool keep;      /* another request may follow */

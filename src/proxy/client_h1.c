@@ -9,6 +9,7 @@
 #include "http/h1.h"
 #include "proxy/login.h"
 #include "proxy/reply.h"
+#include "proxy/visit.h"
 
 enum {
 	/* "ffff\r\n" before a chunk, "\r\n" behind it, "0\r\n\r\n" at the end. */
@@ -101,8 +102,8 @@ static enum client_step client_request(struct client *c, const struct msg *m)
 
 	if (!client_get_xfer(c))
 		return client_kill(c, true, NULL);
-	/* Hardly a body is read (client_form()), so nothing may follow. */
-	c->keep = m->keep_alive && !body && !c->proxy->draining;
+	c->keep = m->keep_alive && !c->proxy->draining;
+	c->unread = body;
 	loop_timer_clear(c->proxy->loop, &c->timer);
 	xfer_start(c->xfer, c->proxy, &c->task, &r);
 	h1_body_init(&c->form, m);
@@ -181,7 +182,7 @@ static size_t put(char *at, size_t room, const char *name, const char *value)
  */
 static size_t client_make_head(struct client *c, char *h)
 {
-	enum { HEAD_ROOM = 16 * 1024 };
+	enum { HEAD_ROOM = HTTP_HEAD_MAX + 4096 };
 	struct xfer *x = c->xfer;
 	struct reply_head head;
 	size_t n;
@@ -195,6 +196,13 @@ static size_t client_make_head(struct client *c, char *h)
 	c->chunked = x->body_bytes == BLOB_SIZE_UNKNOWN && x->minor >= 1;
 	if (x->body_bytes == BLOB_SIZE_UNKNOWN && !c->chunked)
 		c->keep = false;
+	if (x->status == 101) {
+		n += put(h + n, HEAD_ROOM - n, "Connection", "Upgrade");
+		n += put(h + n, HEAD_ROOM - n, "Upgrade", "websocket");
+		memcpy(h + n, "\r\n", 2);
+		c->head_made = true;
+		return n + 2;
+	}
 	if (c->chunked)
 		n += put(h + n, HEAD_ROOM - n, "Transfer-Encoding", "chunked");
 	if (!c->keep)
@@ -240,17 +248,80 @@ static enum client_step client_form(struct client *c)
 	return STEP_MORE;
 }
 
+/* False: it has to wait. */
+static bool client_go_on(struct client *c)
+{
+	static const struct slice go_on = { "HTTP/1.1 100 Continue\r\n\r\n", 25 };
+	struct visit *v = c->xfer->visit;
+
+	if (!v->go_on || !stream_writable(&c->stream) || !visit_may_go_on(v))
+		return true;
+	return stream_send(&c->stream, go_on, false) >= 0;
+}
+
+/*
+ * The request's body goes on to a site's server as far as that takes it: while its answer is waited
+ * for, and while it is sent.
+ */
+static enum client_step client_upload(struct client *c)
+{
+	struct visit *v = c->xfer->visit;
+	size_t sent = 0;
+
+	if (!v || !c->unread)
+		return STEP_MORE;
+	if (c->state == CLIENT_XFER && !client_go_on(c))
+		return client_kill(c, false, "client_gone");
+	while (c->unread && visit_takes(v)) {
+		struct slice piece;
+		enum h1_result r;
+		size_t used;
+		int n;
+
+		if (sent >= CLIENT_TURN_BYTES) {
+			loop_wake(c->proxy->loop, &c->task);
+			break;
+		}
+		if (!client_borrow_buf(c))
+			return client_kill(c, true, "no_memory");
+		r = h1_body_next(&c->form, slice_first(buf_data(&c->in), VISIT_PIECE_MAX), &used,
+				 &piece);
+		if (r == H1_BAD)
+			return client_kill(c, true, "bad_request");
+		c->unread = r != H1_DONE;
+		if (piece.len || !c->unread)
+			visit_give(v, piece, !c->unread);
+		buf_take(&c->in, used);
+		sent += piece.len;
+		if (used > 0 || !c->unread)
+			continue;
+		buf_compact(&c->in);
+		n = stream_pull(&c->stream, &c->in);
+		if (n < 0)
+			return client_kill(c, false, "client_gone");
+		if (n == 0)
+			break;
+	}
+	client_return_buf(c);
+	return STEP_MORE;
+}
+
 enum client_step client_h1_xfer(struct client *c)
 {
 	if (c->stream.err)
 		return client_kill(c, false, "client_gone");
 	while (!xfer_run(c->xfer)) {
+		if (c->xfer->state == XFER_SITE) {
+			(void)client_upload(c);
+			return c->state == CLIENT_XFER ? STEP_WAIT : STEP_MORE;
+		}
 		if (c->xfer->state != XFER_FORM || client_form(c) == STEP_WAIT)
 			return STEP_WAIT;
 		if (c->state != CLIENT_XFER)
 			return STEP_MORE;
 	}
-	if (c->xfer->close || c->proxy->draining)
+	/* What of its body is still to come would be taken for a request. */
+	if (c->xfer->close || c->proxy->draining || c->unread)
 		c->keep = false;
 	reply_count(c->xfer);
 	c->body_done = !reply_has_body(c->xfer);
@@ -330,6 +401,9 @@ enum client_step client_h1_send(struct client *c)
 	size_t sent = 0;
 	int n;
 
+	(void)client_upload(c);
+	if (c->state != CLIENT_SEND)
+		return STEP_MORE;
 	while (!c->head_made || !c->body_done) {
 		if (c->stream.err)
 			return client_kill(c, false, "client_gone");
@@ -354,8 +428,25 @@ enum client_step client_h1_send(struct client *c)
 			return STEP_WAIT;
 		}
 	}
-	c->state = CLIENT_FINISH;
+	c->state = c->xfer->status == 101 ? CLIENT_TUNNEL : CLIENT_FINISH;
 	return STEP_MORE;
+}
+
+/* A visit has its own limits in time. */
+enum client_step client_h1_tunnel(struct client *c)
+{
+	struct visit *v = c->xfer->visit;
+
+	loop_timer_clear(c->proxy->loop, &c->timer);
+	switch (visit_tunnel(v, &c->stream, &c->in)) {
+	case TUNNEL_WAIT: return STEP_WAIT;
+	case TUNNEL_OVER: return client_kill(c, true, NULL);
+	case TUNNEL_BROKEN: break;
+	}
+	return client_kill(c, v->client_slow,
+			   v->client_slow         ? "idle"
+			   : v->tunnel.down_broke ? "client_gone"
+						  : "upstream");
 }
 
 /* ---- after an answer ---- */

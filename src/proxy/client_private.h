@@ -25,6 +25,7 @@ enum client_step client_kill(struct client *c, bool graceful, const char *why);
 enum client_step client_h1_read(struct client *c);   /* IDLE, HEAD */
 enum client_step client_h1_xfer(struct client *c);   /* XFER */
 enum client_step client_h1_send(struct client *c);   /* SEND */
+enum client_step client_h1_tunnel(struct client *c); /* TUNNEL */
 enum client_step client_h1_finish(struct client *c); /* FINISH */
 /* Before its buffer goes: a form may have come through it. */
 void client_h1_wipe(struct client *c);

@@ -296,7 +296,7 @@ static enum step fetch_judge(struct fetch *f)
 	}
 	if (fetch_is_refusal(status))
 		return fetch_follow(f, FETCH_REFUSED);
-	h1_body_init(&f->body, &f->msg);
+	upread_init(&f->read, &f->msg);
 	f->state = FETCH_BODY;
 	loop_timer_clear(f->proxy->loop, &f->timer);
 	loop_wake(f->proxy->loop, f->o.owner);
@@ -344,7 +344,7 @@ static enum step fetch_head(struct fetch *f)
 
 void fetch_release(struct fetch *f, bool complete)
 {
-	upconn_put(f->conn, complete && f->msg.keep_alive && !f->over);
+	upconn_put(f->conn, complete && upread_is_clean(&f->read));
 	f->conn = NULL;
 }
 
@@ -357,10 +357,10 @@ static enum step fetch_follow(struct fetch *f, enum fetch_state next)
 	bool wanted = next == FETCH_REFUSED;
 	bool small, some;
 
-	h1_body_init(&f->body, &f->msg);
-	small = f->body.kind == BODY_NONE ||
-		(f->body.kind == BODY_LENGTH && f->msg.body_bytes <= FETCH_DRAIN_MAX);
-	some = f->body.kind == BODY_LENGTH ? f->body.left > 0 : wanted && !small;
+	upread_init(&f->read, &f->msg);
+	small = f->read.body.kind == BODY_NONE ||
+		(f->read.body.kind == BODY_LENGTH && f->msg.body_bytes <= FETCH_DRAIN_MAX);
+	some = f->read.body.kind == BODY_LENGTH ? f->read.body.left > 0 : wanted && !small;
 	f->fresh = false;
 	f->drained = 0;
 	if (some && (wanted || (small && f->msg.keep_alive))) {
@@ -384,7 +384,7 @@ static enum step fetch_drain(struct fetch *f)
 
 	for (;;) {
 		while (r == H1_MORE && f->drained < FETCH_DRAIN_MAX) {
-			r = h1_body_next(&f->body, buf_data(in), &used, &out);
+			r = h1_body_next(&f->read.body, buf_data(in), &used, &out);
 			if (f->next == FETCH_REFUSED)
 				fetch_keep_words(f, out);
 			f->drained += out.len;

@@ -17,9 +17,8 @@
 
 #include "base/arena.h"
 #include "base/err.h"
-#include "http/h1.h"
 #include "http/uri.h"
-#include "proxy/upconn.h"
+#include "proxy/upread.h"
 
 struct token;
 
@@ -94,9 +93,7 @@ struct fetch {
 	size_t request_len;
 	size_t request_sent;
 	struct msg msg; /* slices into the arena */
-	struct h1_body body;
-	bool whole;                   /* the framing said that the body is complete */
-	bool over;                    /* bytes beyond the body came: not reusable */
+	struct upread read;
 	bool told;                    /* FETCH_DONE is <refusal> */
 	struct blob_failure *refusal; /* the weightiest so far, malloc'ed; or NULL */
 };

@@ -17,68 +17,6 @@ static void fetch_body_done(struct fetch *f)
 		fetch_release(f, true);
 }
 
-/* Bytes that came with the head, or that need their chunk framing taken off. */
-static int fetch_pull_framed(struct fetch *f, struct buf *into)
-{
-	struct buf *in = &f->conn->in;
-	size_t used;
-	struct slice out;
-	enum h1_result r;
-
-	/* Payload is a part of what is consumed: no more than fits may be looked at. */
-	r = h1_body_next(&f->body, slice_first(buf_data(in), buf_room(into)), &used, &out);
-	if (out.len && !buf_append(into, out))
-		unreachable("payload longer than its room");
-	buf_take(in, used);
-	if (r == H1_BAD)
-		return ERR_HTTP;
-	f->whole = r == H1_DONE;
-	if (out.len)
-		return (int)out.len;
-	return f->whole ? ERR_EOF : 0;
-}
-
-/* A body of known length (or up to the close) goes straight to where the owner wants it. */
-static int fetch_pull_direct(struct fetch *f, struct buf *into)
-{
-	int n = stream_pull(f->conn->stream, into);
-
-	if (n <= 0 || f->body.kind == BODY_UNTIL_CLOSE)
-		return n;
-	if ((uint64_t)n > f->body.left) {
-		into->tail -= (size_t)n - (size_t)f->body.left;
-		n = (int)f->body.left;
-		f->over = true;
-	}
-	f->body.left -= (uint64_t)n;
-	return n;
-}
-
-static int fetch_pull_some(struct fetch *f, struct buf *into)
-{
-	struct buf *in = &f->conn->in;
-	int n;
-
-	if (f->whole || f->body.kind == BODY_NONE ||
-	    (f->body.kind == BODY_LENGTH && f->body.left == 0))
-		return ERR_EOF;
-	if (f->body.kind != BODY_CHUNKED && buf_len(in) == 0)
-		return fetch_pull_direct(f, into);
-	for (;;) {
-		/* One call may take no more than a chunk's size line: go on while it takes. */
-		for (size_t before = SIZE_MAX; buf_len(in) > 0 && buf_len(in) < before;) {
-			before = buf_len(in);
-			n = fetch_pull_framed(f, into);
-			if (n != 0)
-				return n;
-		}
-		buf_compact(in);
-		n = stream_pull(f->conn->stream, in);
-		if (n <= 0)
-			return n;
-	}
-}
-
 int fetch_pull(struct fetch *f, struct buf *into)
 {
 	int n;
@@ -89,7 +27,7 @@ int fetch_pull(struct fetch *f, struct buf *into)
 		return f->err;
 	assert(f->state == FETCH_BODY);
 	assert(buf_room(into) > 0);
-	n = fetch_pull_some(f, into);
+	n = upread_pull(&f->read, f->conn, into);
 	if (n > 0) {
 		if (!f->o.place) {
 			stat_add(&f->proxy->stats, STAT_BYTES_UP, n);
@@ -104,13 +42,6 @@ int fetch_pull(struct fetch *f, struct buf *into)
 			fetch_arm(f, upconn_idle_ms(f->conn));
 		return 0;
 	}
-	/* Only a clean end of the stream ends a body that has no other end. */
-	if (n == ERR_EOF && f->body.kind == BODY_UNTIL_CLOSE)
-		f->over = true;
-	else if (n == ERR_EOF && f->body.kind == BODY_LENGTH && f->body.left > 0)
-		n = ERR_SHORT;
-	else if (n == ERR_EOF && f->body.kind == BODY_CHUNKED && f->conn->stream->err)
-		n = ERR_SHORT;
 	if (n == ERR_EOF)
 		fetch_body_done(f);
 	else

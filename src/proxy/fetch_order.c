@@ -48,7 +48,7 @@ static void fetch_begin(struct fetch *f)
 	f->at = f->origin;
 	f->auth_allowed = true;
 	f->redirects = f->refusals = 0;
-	f->probing = f->timed_out = f->over = f->sure = false;
+	f->probing = f->timed_out = f->sure = false;
 	f->fresh = f->o.form.ptr != NULL; /* on a kept connection it might be sent twice */
 	f->state = FETCH_AUTH;
 	loop_wake(f->proxy->loop, &f->task);

@@ -75,18 +75,25 @@ struct generation *generation_new(struct setup *s)
 		return NULL;
 	list_init(&g->node);
 	list_init(&g->uppools);
-	g->mirrors = calloc(c->mirrors_count + c->passes_count + 1, sizeof(*g->mirrors));
+	g->mirrors_count = c->mirrors_count + c->passes_count + c->sites_count;
+	g->mirrors = calloc(g->mirrors_count + 1, sizeof(*g->mirrors));
 	if (!g->mirrors) {
 		free(g);
 		return NULL;
 	}
 	g->setup = setup_ref(s);
-	g->mirrors_count = c->mirrors_count + c->passes_count;
 	for (unsigned i = 0; i < c->passes_count; i++)
 		g->mirrors[c->mirrors_count + i] = (struct mirror){
 			.conf = &c->passes[i].as_mirror,
 			.generation = g,
 			.name = slice_of(c->passes[i].name),
+		};
+	for (unsigned i = 0; i < c->sites_count; i++)
+		g->mirrors[c->mirrors_count + c->passes_count + i] = (struct mirror){
+			.conf = &c->sites[i].as_mirror,
+			.generation = g,
+			.tls = s->mirror_tls[c->mirrors_count + i],
+			.name = slice_of(c->sites[i].name),
 		};
 	for (unsigned i = 0; i < c->mirrors_count; i++) {
 		g->mirrors[i].conf = &c->mirrors[i];

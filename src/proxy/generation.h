@@ -87,7 +87,8 @@ static inline uint32_t mirror_owner(const struct mirror *m)
 struct generation {
 	struct list node; /* in proxy.generations_old */
 	struct setup *setup;
-	struct mirror *mirrors; /* in the order of the configuration; then its passthroughs */
+	struct mirror
+		*mirrors; /* in the order of the configuration; then its passthroughs, its sites */
 	unsigned mirrors_count;
 	struct list uppools; /* what is known of the hosts that they dial */
 	uint64_t ended_ms;   /* when the next one came */

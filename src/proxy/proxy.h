@@ -29,15 +29,19 @@
 #include "proxy/history.h"
 #include "proxy/meter.h"
 
-/* Connections that one worker passes on (passthrough): two sockets and some 6 KB each. */
-enum { PASSAGES_MAX = 1024 };
+enum {
+	/* Connections that one worker passes on (passthrough): two sockets and some 6 KB each. */
+	PASSAGES_MAX = 1024,
+	/* Requests of one worker for sites: an upstream connection and some 5 KB each. */
+	VISITS_MAX = 1024,
+};
 
 enum {
 	/*
 	 * Upstream connections of one worker: at most one for each pull and lane, tag check, relay,
-	 * token request and passage, and the idle ones.  The bound answers 503.
+	 * token request, passage and visit, and the idle ones.  The bound answers 503.
 	 */
-	UPCONNS_MAX = 1024 + PASSAGES_MAX,
+	UPCONNS_MAX = 1024 + PASSAGES_MAX + VISITS_MAX,
 	UPCONNS_IDLE_MAX = 64,
 	ATTEMPTS_MAX = 3, /* members that one of them dials at once */
 	/* Fills of one worker: 1,000 distinct cold blobs at once are a cluster starting up. */
@@ -117,6 +121,7 @@ struct proxy {
 	struct list tagchecks;
 	unsigned tagchecks_count;
 	unsigned passages_count;
+	unsigned visits_count;
 	unsigned diskreads_count;
 	struct gate *gate;  /* NULL until a mirror with auth = client needs it */
 	struct list tokens; /* most recently used first */

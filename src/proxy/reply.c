@@ -3,6 +3,9 @@
 
 #include <stdio.h>
 
+#include "proxy/site.h"
+#include "proxy/visit.h"
+
 static void put(struct reply_head *h, const char *name, const char *value)
 {
 	assert(h->count < countof(h->fields));
@@ -15,10 +18,13 @@ void reply_head(const struct xfer *x, struct reply_head *h)
 	if (x->kind != LISTEN_ADMIN)
 		stat_time(&x->proxy->stats, HIST_FIRST_BYTE, proxy_now(x->proxy) - x->begun_ms);
 	h->count = 0;
-	put(h, "Date", proxy_date(x->proxy));
+	if (!site_has_date(x))
+		put(h, "Date", proxy_date(x->proxy));
 	for (unsigned i = 0; i < x->fields_count; i++)
 		put(h, x->fields[i].name, x->fields[i].value);
-	if (x->body_bytes == BLOB_SIZE_UNKNOWN || x->status == 304)
+	for (unsigned i = 0; i < x->more_count; i++)
+		put(h, x->more[i].name, x->more[i].value);
+	if (x->body_bytes == BLOB_SIZE_UNKNOWN || !http_may_have_length(x->status))
 		return;
 	snprintf(h->length, sizeof(h->length), "%llu", (unsigned long long)x->body_bytes);
 	put(h, "Content-Length", h->length);
@@ -31,7 +37,7 @@ bool reply_has_body(const struct xfer *x)
 
 const char *reply_broken(const struct xfer *x)
 {
-	return x->body.err ? "cache_error" : "fill_failed";
+	return x->site ? "upstream" : x->body.err ? "cache_error" : "fill_failed";
 }
 
 void reply_count(struct xfer *x)
@@ -52,6 +58,9 @@ static struct slice reply_asked(const struct xfer *x)
 {
 	struct slice text;
 
+	if (x->site)
+		return slice_skip(slice_of(x->site->upstream.text),
+				  strlen(x->site->upstream.https ? "https://" : "http://"));
 	if (!x->mirror || !x->cache || strcmp(x->cache, "hit") == 0 ||
 	    strcmp(x->cache, "negative") == 0)
 		return SLICE_NONE;
@@ -88,7 +97,8 @@ void reply_log(struct xfer *x, const struct stream *s, const char *end)
 		.major = x->major,
 		.minor = x->minor,
 		.status = x->state == XFER_ANSWER ? x->status : 499,
-		.bytes = x->body.total,
+		.bytes = x->visit ? x->visit->down_bytes : x->body.total,
+		.bytes_up = x->visit ? x->visit->up_bytes : 0,
 		.ms = proxy_now(x->proxy) - x->begun_ms,
 		.cache = x->cache ? x->cache : "-",
 		.upstream = reply_asked(x),
@@ -100,6 +110,8 @@ void reply_log(struct xfer *x, const struct stream *s, const char *end)
 	if (x->kind == LISTEN_ADMIN)
 		return;
 	access_line(&x->proxy->access, &line);
-	stat_time(st, HIST_REQUEST, line.ms);
-	reply_meter(x);
+	if (x->status != 101) /* that was no wait */
+		stat_time(st, HIST_REQUEST, line.ms);
+	if (!x->site) /* has counters of its own */
+		reply_meter(x);
 }

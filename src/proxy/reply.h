@@ -11,7 +11,7 @@
 
 /* Fields of a head, in order; those of the connection itself are not among them. */
 struct reply_head {
-	struct xfer_field fields[XFER_FIELDS_MAX + 2];
+	struct xfer_field fields[XFER_FIELDS_MAX + HTTP_FIELDS_MAX + 2];
 	unsigned count;
 	char length[24];
 };

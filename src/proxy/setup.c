@@ -22,19 +22,32 @@ static bool load_certificates(struct setup *s, char *why, size_t why_len)
 	return s->tls != NULL;
 }
 
-/* Mirrors without roots of their own share one set of the system's, which is 140 certificates. */
+static unsigned trusts_count(const struct config *c)
+{
+	return c->mirrors_count + c->sites_count;
+}
+
+/*
+ * Mirrors and sites without roots of their own share one set of the system's, which is 140
+ * certificates; a site without TLS needs none.
+ */
 static bool load_trust(struct setup *s, char *why, size_t why_len)
 {
+	const struct config *c = s->config;
 	struct tls_client *common = NULL;
 
-	s->mirror_tls = calloc(s->config->mirrors_count + 1, sizeof(struct tls_client *));
+	s->mirror_tls = calloc(trusts_count(c) + 1, sizeof(struct tls_client *));
 	if (!s->mirror_tls)
 		return false;
-	for (unsigned i = 0; i < s->config->mirrors_count; i++) {
-		const char *ca = s->config->mirrors[i].ca;
-		struct tls_client *tls = !ca && common ? tls_client_ref(common)
-						       : tls_client_new(ca, why, why_len);
+	for (unsigned i = 0; i < trusts_count(c); i++) {
+		const struct conf_site *site =
+			i < c->mirrors_count ? NULL : &c->sites[i - c->mirrors_count];
+		const char *ca = site ? site->ca : c->mirrors[i].ca;
+		struct tls_client *tls;
 
+		if (site && !site->upstream.https)
+			continue;
+		tls = !ca && common ? tls_client_ref(common) : tls_client_new(ca, why, why_len);
 		if (!tls)
 			return false;
 		if (!ca)
@@ -182,7 +195,7 @@ static void setup_free(struct setup *s)
 	for (unsigned i = 0; s->quotas && i < upstreams_count(s->config); i++)
 		quotas_free(s->quotas[i]);
 	free(s->quotas);
-	for (unsigned i = 0; s->mirror_tls && i < s->config->mirrors_count; i++)
+	for (unsigned i = 0; s->mirror_tls && i < trusts_count(s->config); i++)
 		if (s->mirror_tls[i])
 			tls_client_unref(s->mirror_tls[i]);
 	if (s->tls)

@@ -18,7 +18,7 @@
 struct setup {
 	struct config *config;
 	struct tls_server *tls;         /* NULL: no https listener */
-	struct tls_client **mirror_tls; /* trust roots, one per mirror */
+	struct tls_client **mirror_tls; /* trust roots, one per mirror, then per site */
 	struct quotas **quotas;         /* one per upstream, all mirrors' in order; not immutable */
 	unsigned refs;                  /* private */
 };

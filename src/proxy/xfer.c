@@ -15,6 +15,8 @@
 #include "proxy/private.h"
 #include "proxy/pull.h"
 #include "proxy/recall.h"
+#include "proxy/site.h"
+#include "proxy/visit.h"
 
 enum step { STEP_MORE, STEP_WAIT };
 
@@ -72,6 +74,8 @@ void xfer_start(struct xfer *x, struct proxy *p, struct task *owner, const struc
 	x->if_range = keep(x, msg_field(m, "If-Range"));
 	x->user_agent = keep(x, msg_field(m, "User-Agent"));
 	x->forwarded_https = slice_ieq(msg_field(m, "X-Forwarded-Proto"), SLICE("https"));
+	if (site_take(x, r))
+		return;
 	if (msg_field(m, "Authorization").ptr)
 		x->authorization = strndup(msg_field(m, "Authorization").ptr,
 					   msg_field(m, "Authorization").len);
@@ -153,6 +157,10 @@ static enum step xfer_route(struct xfer *x)
 		answer_error(x, 421, "UNSUPPORTED",
 			     SLICE("this connection was made for another host name"));
 		x->close = true;
+		return STEP_MORE;
+	}
+	if (x->site) {
+		x->state = XFER_SITE;
 		return STEP_MORE;
 	}
 	oci_parse(&x->arena, x->target, &x->path);
@@ -645,6 +653,7 @@ bool xfer_run(struct xfer *x)
 		case XFER_LOOKUP: s = xfer_lookup(x); break;
 		case XFER_FILL: s = xfer_fill(x); break;
 		case XFER_BYPASS: s = xfer_bypass(x); break;
+		case XFER_SITE: s = site_run(x) ? STEP_MORE : STEP_WAIT; break;
 		case XFER_RELAY: s = xfer_relay(x); break;
 		case XFER_ANSWER: return true;
 		}
@@ -656,6 +665,9 @@ bool xfer_close(struct xfer *x)
 {
 	tagcheck_leave(&x->tagwait);
 	fetch_close(&x->fetch);
+	if (x->visit && !visit_close(x->visit))
+		return false;
+	x->visit = x->body.visit = NULL;
 	if (!body_close(&x->body))
 		return false;
 	if (x->blob)

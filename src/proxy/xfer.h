@@ -7,6 +7,7 @@
  *            LOOKUP, FILL -> BYPASS -> ANSWER      the same while the disk fails
  *   ROUTE -> PRIVATE -> LOOKUP ...                 the same, each client with his own permission
  *   ROUTE [-> FORM] -> TOKEN -> ANSWER             a client's login (login.h)
+ *   ROUTE -> SITE -> ANSWER                       a [site]'s, passed on (site.h)
  *   ROUTE -> RELAY -> ANSWER                       tags/list, referrers, HEAD of what is not cached
  *   ROUTE -> ANSWER                                ping, errors, admin, redirects
  *
@@ -23,6 +24,7 @@
 #include "proxy/tagcheck.h"
 
 struct login;
+struct visit;
 
 enum xfer_state {
 	XFER_ROUTE,
@@ -34,6 +36,7 @@ enum xfer_state {
 	XFER_LOOKUP,
 	XFER_FILL,   /* waiting for the blob's size (a manifest: all of it), or its failure */
 	XFER_BYPASS, /* the cache cannot hold it: straight from upstream */
+	XFER_SITE,   /* a [site]'s upstream is to answer; the body of the request is to be given */
 	XFER_RELAY,  /* reading upstream's answer into memory */
 	XFER_ANSWER, /* the answer stands; the body may be read */
 };
@@ -86,18 +89,22 @@ struct xfer {
 	struct bypass_opts rest; /* where it can be had without the cache */
 	struct fetch fetch;
 	struct fetch_opts fetch_opts;
-	struct buf relayed;       /* malloc'ed */
-	const struct small *kept; /* a reference: what is answered from memory */
-	char *secret;             /* in the arena: an answer to wipe */
-	struct login *login;      /* a form; NULL: none */
-	bool learned;             /* /v2/ was asked what upstream wants */
-	uint64_t granted_bytes;   /* auth = client: of the blob that upstream allows */
-	bool ungranted;           /* upstream must be asked whatever gate.h has */
+	struct buf relayed;           /* malloc'ed */
+	const struct small *kept;     /* a reference: what is answered from memory */
+	char *secret;                 /* in the arena: an answer to wipe */
+	struct login *login;          /* a form; NULL: none */
+	bool learned;                 /* /v2/ was asked what upstream wants */
+	uint64_t granted_bytes;       /* auth = client: of the blob that upstream allows */
+	const struct conf_site *site; /* that it is for, and not for a mirror; or NULL */
+	struct visit *visit;          /* the same; NULL: there was no room for one */
+	bool ungranted;               /* upstream must be asked whatever gate.h has */
 
 	/* The answer. */
 	int status;
 	struct xfer_field fields[XFER_FIELDS_MAX];
 	unsigned fields_count;
+	const struct xfer_field *more; /* fields of a site's answer */
+	unsigned more_count;
 	uint64_t body_bytes; /* BLOB_SIZE_UNKNOWN: until the end */
 	struct body body;    /* empty for HEAD, 304 ... */
 	const char *cache;   /* for the access log */
@@ -107,8 +114,9 @@ struct xfer {
 struct xfer_request {
 	const struct msg *msg;
 	enum listener_kind kind;
-	bool on_loopback; /* LISTEN_ADMIN alone */
-	const char *sni;  /* borrowed while the xfer lives */
+	bool on_loopback;          /* LISTEN_ADMIN alone */
+	const char *sni;           /* borrowed while the xfer lives */
+	const struct addr *client; /* borrowed during xfer_start() */
 };
 
 /* <x>: from xfer_pool, any content.  Copies what it needs of the message. */

@@ -602,6 +602,79 @@ TEST(mistakes_in_passthroughs)
 	check(refused("[passthrough g]\nsni = x.y\nupstream = x:1\n", "needs [server] https"));
 }
 
+TEST(sites_are_found_by_name)
+{
+	struct config *c = parse(PASS
+				 "[site wiki]\nhost = Wiki.Example.com *.corp.example\n"
+				 "upstream = http://wiki.internal:8080\nhost_rewrite = Wiki:1\n"
+				 "[site two]\nhost = x.corp.example\npool = p\ntimeout = 5s\n"
+				 "[pool p]\nservers = 10.0.0.1 [::1]:7\n"
+				 "[site three]\nhost = t.x\nupstream = https://10.0.0.1\n"
+				 "[passthrough git]\nsni = *.x\nupstream = g:1\n");
+	static const struct {
+		const char *host;
+		int site;
+	} cases[] = {
+		{ "wiki.example.com", 0 },
+		{ "WIKI.example.com", 0 },
+		{ "a.corp.example", 0 },
+		{ "x.corp.example", 1 },
+		{ "in.corp.example", -1 },
+		{ "corp.example", -1 },
+		{ "a.b.corp.example", -1 },
+		{ "t.x", 2 },
+		{ "", -1 },
+		{ "a.b", -1 },
+	};
+
+	require(c);
+	require(c->sites_count == 3);
+	for (unsigned i = 0; i < countof(cases); i++)
+		if (!check_eq(config_site(c, slice_of(cases[i].host)), cases[i].site))
+			printf("# %s\n", cases[i].host);
+	check_eq(config_passthrough(c, "t.x"), -1);
+	check_eq(config_passthrough(c, "u.x"), 0);
+	check_str(c->sites[0].host_rewrite, "wiki:1");
+	check(!c->sites[0].as_mirror.private);
+	check_str(c->sites[1].upstream.text, "http://10.0.0.1:80");
+	check(c->sites[1].as_mirror.pool == &c->pools[0]);
+	check_eq(c->sites[1].as_mirror.stall_ms, 5000);
+	check(c->sites[2].as_mirror.private && c->sites[2].upstream.https);
+	check_dump(c);
+	config_unref(c);
+}
+
+TEST(mistakes_in_sites)
+{
+	static const struct {
+		const char *text;
+		const char *words;
+	} bad[] = {
+		{ "upstream = http://x\n", "must have a 'host'" },
+		{ "host = x.y\n", "must have 'upstream = http://host:port', or a 'pool'" },
+		{ "host = x.y\nupstream = x:1\n", "must be https://host or" },
+		{ "host = x.y\nupstream = http://x/y\n", "without path" },
+		{ "host = x.y\npool = no\n", "add [pool no]" },
+		{ "host = a.b\nupstream = http://x\n", "host = a.b: is taken by [server] host" },
+		{ "host = x.y\nupstream = http://x\nhost_rewrite = a b\n",
+		  "must be a host name, perhaps with a port" },
+		{ "host = x.y\nupstream = http://x\nca = /x\n", "ca: is of no use" },
+		{ "host = x.y\nupstream = http://x\ntimeout = 1ms\n", "from 100ms" },
+	};
+
+	for (unsigned i = 0; i < countof(bad); i++) {
+		char text[800];
+		struct config *c;
+
+		snprintf(text, sizeof(text), PASS "[site w]\n%s", bad[i].text);
+		c = parse(text);
+		if (!check(!c && told(&errs.errors, bad[i].words)))
+			printf("# %s\n", bad[i].text);
+		if (c)
+			config_unref(c);
+	}
+}
+
 TEST(rules_for_tags_are_read_in_any_form)
 {
 	struct config *c = parse(LEAST "tag_policy = [0-9]* v[0-9]* immutable, * window 60s\n"

@@ -19,7 +19,7 @@ class Wire2(Wire):
         if self.tls and self.tls.selected_alpn_protocol() != "h2":
             raise Ended("h2 was not chosen")
         self.own_window, self.half = own_window, bytearray()
-        self.answers, self.resets, self.over = {}, {}, set()
+        self.answers, self.resets, self.over, self.told = {}, {}, set(), set()  # told: by a 100
         self.goaway = None              # (code, last stream)
         self.h2 = H2Connection(H2Configuration(client_side=True, header_encoding="latin-1"))
         if first is not None:
@@ -57,7 +57,9 @@ class Wire2(Wire):
         self.put()
 
     def note(self, e):
-        if isinstance(e, events.ResponseReceived):
+        if isinstance(e, events.InformationalResponseReceived):
+            self.told.add(e.stream_id)
+        elif isinstance(e, events.ResponseReceived):
             fields = [(k, v) for k, v in e.headers if not k.startswith(":")]
             # A body grows by frames of 16 KiB: bytes would be copied as a whole for each.
             self.answers[e.stream_id] = Answer(int(dict(e.headers)[":status"]), fields, bytearray())
