@@ -39,9 +39,9 @@ enum {
 	CACHE_FDS_SHARE = 4,
 	JOIN_POLL_MS = 20,
 	STOP_SLACK_MS = 30 * 1000, /* for the disk, when transfers are done */
-	MMAP_BYTES = 128 * 1024, /* what is larger, malloc takes by mmap and gives back */
-	CLOCK_MS = 1000,         /* the cache's clock: see cache_clock() */
-	RESTART_KEYS_MAX = 32,   /* more than there are */
+	MMAP_BYTES = 128 * 1024,   /* what is larger, malloc takes by mmap and gives back */
+	CLOCK_MS = 1000,           /* the cache's clock: see cache_clock() */
+	RESTART_KEYS_MAX = 32,     /* more than there are */
 };
 
 static const char default_file[] = "/etc/sluice/sluice.ini";
@@ -205,6 +205,16 @@ static bool open_access_log(struct server *s)
 	unreachable("a kind of access log");
 }
 
+/* Before rights are dropped: without them the kernel would not load its module. */
+static bool choose_engine(struct server *s)
+{
+	const struct conf_server *conf = &s->config->server;
+
+	if (conf->https.count)
+		ktls_choose(&s->shared.ktls, (enum ktls_mode)conf->ktls);
+	return true;
+}
+
 /* The folder is made by root, where the user may not; what is in it is made by the user. */
 static bool give_cache(const struct server *s)
 {
@@ -329,8 +339,8 @@ static bool server_up(struct server *s)
 	if (err < 0)
 		return cli_fail("signals cannot be blocked: %s", err_text(err));
 	return make_arrays(s) && load_setup(s) && raise_limits(s) && bind_all(s) &&
-	       open_access_log(s) && drop_rights(s) && open_cache(s) && open_tenants(s) &&
-	       make_proxies(s) && start_workers(s);
+	       open_access_log(s) && choose_engine(s) && drop_rights(s) && open_cache(s) &&
+	       open_tenants(s) && make_proxies(s) && start_workers(s);
 }
 
 /* Running, and going down. */

@@ -62,6 +62,7 @@ struct conf_nets {
 };
 
 enum conf_access { ACCESS_OFF, ACCESS_STDOUT, ACCESS_FILE };
+enum conf_ktls { CONF_KTLS_AUTO, CONF_KTLS_ON, CONF_KTLS_OFF }; /* as net's KTLS_ */
 enum conf_format { FORMAT_COMBINED, FORMAT_JSON };
 /* Whose permission counts for what a mirror serves: the mirror's own, or each client's. */
 enum conf_auth { AUTH_MIRROR, AUTH_CLIENT };
@@ -79,6 +80,7 @@ struct conf_server {
 	uint64_t workers;         /* 0: auto */
 	const char *user;         /* NULL: keep */
 	bool http2;
+	enum conf_ktls ktls;
 	const char *hsts;         /* value of Strict-Transport-Security, or NULL */
 	const char *acme_webroot; /* folder, or NULL */
 	const char *access_log;   /* as written; a path when access is ACCESS_FILE */

@@ -15,6 +15,7 @@
 #include "net/pipes.h"
 
 struct aead_engine;
+struct ktls;
 
 enum {
 	/* Four full records a call: 64 KiB is where read + seal + send cost least per byte here. */
@@ -26,6 +27,7 @@ struct net {
 	struct loop *loop;
 	struct stats *stats;
 	struct aead_engine *aead; /* net/aead.h */
+	const struct ktls *ktls;  /* net/ktls.h; borrowed; NULL: our own records alone */
 	struct pool small;        /* raw input: one record and a receive more (NET_SMALL_BYTES) */
 	struct pool big;          /* raw input of upstream connections */
 	char *plain;              /* NET_PLAIN_BYTES, for owners to make output in */

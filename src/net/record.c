@@ -127,6 +127,11 @@ bool record_tx_spent(const struct record_tx *t)
 	return t->k.seq >= records_max(&t->k);
 }
 
+uint64_t record_tx_max(const struct record_tx *t)
+{
+	return records_max(&t->k);
+}
+
 size_t record_sealed_bytes(const struct record_tx *t, size_t len)
 {
 	size_t extra = t->k.minor == MINOR_13      ? (size_t)INNER_TYPE

@@ -52,6 +52,8 @@ size_t record_sealed_bytes(const struct record_tx *t, size_t len);
 /* Seals one record into <out>; <in> may not overlap it.  Returns the bytes written. */
 size_t record_seal(struct record_tx *t, struct aead_engine *e, enum record_type type,
 		   struct slice in, uint8_t *out);
+/* Records that a key may seal, from its first on. */
+uint64_t record_tx_max(const struct record_tx *t);
 /*
  * Must the key be changed (1.3) or the connection ended (1.2) before the next record? (RFC 8446
  * 5.5)

@@ -423,8 +423,11 @@ static void close_step(struct stream *s)
 		stream_tx_alert(s, ALERT_CLOSE_NOTIFY);
 	if (!stream_tx_idle(s))
 		return;
-	if (!s->linger)
+	if (!s->linger) {
+		if (s->ktls && !s->abort && !s->err && !stream_ktls_flush(s))
+			return;
 		shut(s);
+	}
 	if (!s->linger_over)
 		return;
 	if (op_busy(&s->rx_op)) {

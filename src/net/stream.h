@@ -27,6 +27,7 @@
 #include "base/buf.h"
 #include "io/loop.h"
 #include "net/addr.h"
+#include "net/ktls.h"
 #include "net/net.h"
 #include "net/post.h"
 #include "net/record.h"
@@ -71,7 +72,10 @@ struct stream {
 	bool abort;     /* closing without flush */
 	bool h2;        /* ALPN chose h2 */
 	bool resumed;
-	bool linger; /* draining after FIN */
+	bool linger;        /* draining after FIN */
+	bool ktls;          /* the kernel seals what is sent */
+	bool ktls_refused;  /* it would not: our own records for good */
+	uint8_t ktls_looks; /* whether all has left it, before FIN */
 	unsigned inflight;
 	struct op rx_op;
 	struct op tx_op;
@@ -81,8 +85,10 @@ struct stream {
 	struct pool *raw_pool;
 	char *rest; /* sealed (or plain) bytes that the kernel did not take; malloc'ed */
 	size_t rest_len;
+	size_t rest_at;      /* kernel TLS: bytes of it that were taken since */
 	struct record_rx rx; /* valid when tls and OPEN */
-	struct record_tx tx;
+	struct record_tx tx; /* kernel TLS: its keys, but not its count */
+	struct ktls_tx ktls_tx;
 	struct post post;      /* TLS 1.3: messages behind the handshake, half received */
 	uint16_t opened;       /* payload at the head of <raw>, opened in place, not yet pulled */
 	uint16_t opened_tail;  /* and the bytes behind it that belong to its record */

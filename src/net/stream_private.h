@@ -16,6 +16,12 @@ enum {
 	ALERT_USER_CANCELED = 90,
 };
 
+/*
+ * So many bytes of a connection go in small records: the peer can use the first ones before 16 KiB
+ * are there.
+ */
+enum { FIRST_RECORDS_UNTIL = 64 * 1024 };
+
 /* stream.c.  Keeps the first error and wakes the owner. */
 void stream_fail(struct stream *s, int err);
 /* Something came, or room is there: goes on with handshake or closing, or wakes the owner. */
@@ -34,10 +40,29 @@ void stream_rx_trim(struct stream *s);
  * room.  Nothing may be waiting.  A failure is the stream's error.
  */
 void stream_tx_offer(struct stream *s, struct slice bytes, bool more);
+/* Polls for room, by <tx_op>. */
+void stream_tx_wait(struct stream *s);
 /* An alert under our keys, if nothing waits before it. */
 void stream_tx_alert(struct stream *s, unsigned description);
 /* The send, connect or poll of <tx_op> ended: clears up, records. */
 void stream_tx_ended(struct stream *s, int res);
+/*
+ * stream_ktls.c.  Would this stream's next file be sent by the kernel's TLS?  (Not the first bytes
+ * of a connection, which go in small records.)
+ */
+bool stream_ktls_may(const struct stream *s);
+/* It goes over, with nothing waiting; false: it does not, and will not. */
+bool stream_ktls_begin(struct stream *s) must_check;
+/*
+ * Before <n> bytes of payload: a KeyUpdate that is owed or due goes out.  False: there is no room
+ * for that now, or s->err.
+ */
+bool stream_ktls_settle(struct stream *s, size_t n) must_check;
+/* As stream_tx_alert(). */
+void stream_ktls_alert(struct stream *s, struct slice alert, bool is_notify);
+/* Before FIN: has all left the ULP?  False: it is waited for. */
+bool stream_ktls_flush(struct stream *s) must_check;
+
 /* Idle: no bytes and no operation of the sending side wait. */
 static inline bool stream_tx_idle(const struct stream *s)
 {

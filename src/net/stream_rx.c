@@ -161,8 +161,13 @@ static void on_handshake(struct stream *s, struct slice payload)
 	switch (ev) {
 	case POST_NONE: return;
 	case POST_KEY_UPDATE_ASKED:
-		s->key_update_owed =
-			true; /* sent before our next payload, as RFC 8446 4.6.3 asks */
+		/*
+		 * Sent before our next payload, as RFC 8446 4.6.3 asks.  Under a kernel that cannot
+		 * change the key there is none: the connection ends, in order.
+		 */
+		s->key_update_owed = true;
+		if (s->ktls && !s->net->ktls->rekeys)
+			s->rx_closed = true;
 		__attribute__((fallthrough));
 	case POST_KEY_UPDATE:
 		record_rx_update(&s->rx, s->net->aead);

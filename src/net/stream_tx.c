@@ -7,6 +7,7 @@
 #include "net/stream_private.h"
 
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <sys/sendfile.h>
@@ -16,11 +17,11 @@
 #include "net/aead.h"
 
 enum {
-	/* Small records first: the peer can use the first bytes before 16 KiB are there. */
-	FIRST_RECORD_BYTES = 4096,
-	FIRST_RECORDS_UNTIL = 64 * 1024,
+	FIRST_RECORD_BYTES = 4096, /* until FIRST_RECORDS_UNTIL */
 	/* sendfile(2) holds the thread while it runs. */
 	SENDFILE_MAX = 256 * 1024,
+	/* Going over to kernel TLS is not worth less. */
+	KTLS_FROM = 128 * 1024,
 };
 
 /* Who takes no more may have said why: a client's side still receives. */
@@ -38,13 +39,31 @@ static void tx_fail(struct stream *s, int err)
 static size_t send_now(struct stream *s, struct slice bytes, bool more)
 {
 	int flags = MSG_NOSIGNAL | MSG_DONTWAIT | (more ? MSG_MORE : 0);
-	ssize_t n = send(s->fd, bytes.ptr, bytes.len, flags);
+	ssize_t n;
 
-	if (n >= 0)
+	if (s->ktls && !stream_ktls_settle(s, bytes.len))
+		return 0;
+	n = send(s->fd, bytes.ptr, bytes.len, flags);
+	if (n >= 0) {
+		s->ktls_tx.bytes += s->ktls ? (size_t)n : 0;
 		return (size_t)n;
+	}
 	if (errno != EAGAIN && errno != EINTR)
 		tx_fail(s, -errno);
 	return 0;
+}
+
+void stream_tx_wait(struct stream *s)
+{
+	int on = 1;
+
+	/*
+	 * Up to Linux 6.4 sendfile(2) over kernel TLS leaves the end of what TCP took corked, and a
+	 * send buffer of less than a segment is then full for ever.  Setting this pushes.
+	 */
+	if (s->ktls)
+		(void)setsockopt(s->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	loop_poll(s->net->loop, &s->tx_op, s->fd, POLLOUT);
 }
 
 void stream_tx_offer(struct stream *s, struct slice bytes, bool more)
@@ -64,13 +83,34 @@ void stream_tx_offer(struct stream *s, struct slice bytes, bool more)
 		return;
 	}
 	memcpy(s->rest, bytes.ptr + n, s->rest_len);
-	loop_send(s->net->loop, &s->tx_op, s->fd, s->rest, s->rest_len);
+	s->rest_at = 0;
+	if (s->ktls)
+		stream_tx_wait(s);
+	else
+		loop_send(s->net->loop, &s->tx_op, s->fd, s->rest, s->rest_len);
+}
+
+/*
+ * There is room.  The ring's send waits for all of it (MSG_WAITALL), which kernel TLS refuses.
+ * False: there is more.
+ */
+static bool rest_push(struct stream *s)
+{
+	struct slice left = { s->rest + s->rest_at, s->rest_len - s->rest_at };
+
+	s->rest_at += send_now(s, left, false);
+	if (s->err || s->rest_at == s->rest_len)
+		return true;
+	stream_tx_wait(s);
+	return false;
 }
 
 void stream_tx_ended(struct stream *s, int res)
 {
-	bool sent = s->rest != NULL;
+	bool sent = s->rest && !s->ktls;
 
+	if (s->ktls && s->rest && res >= 0 && !s->err && !rest_push(s))
+		return;
 	free(s->rest);
 	s->rest = NULL;
 	if (res < 0)
@@ -88,6 +128,10 @@ void stream_tx_alert(struct stream *s, unsigned description)
 
 	if (!s->tls || !aead_key_is_set(&s->tx.key) || !stream_tx_idle(s) || s->notified)
 		return;
+	if (s->ktls) {
+		stream_ktls_alert(s, (struct slice){ alert, 2 }, description == ALERT_CLOSE_NOTIFY);
+		return;
+	}
 	s->notified = true;
 	n = record_seal(&s->tx, s->net->aead, RECORD_ALERT, (struct slice){ alert, 2 },
 			(uint8_t *)s->net->sealed);
@@ -143,6 +187,13 @@ bool stream_writable(const struct stream *s)
 	return s->state == STREAM_OPEN && stream_tx_idle(s);
 }
 
+static void tx_count(struct stream *s, size_t n)
+{
+	s->tx_bytes += n;
+	if (s->tls && !s->client)
+		stat_add(s->net->stats, s->ktls ? STAT_TLS_KERNEL : STAT_TLS_USER, (int64_t)n);
+}
+
 int stream_send(struct stream *s, struct slice data, bool more)
 {
 	size_t n = data.len < NET_PLAIN_BYTES ? data.len : (size_t)NET_PLAIN_BYTES;
@@ -153,7 +204,7 @@ int stream_send(struct stream *s, struct slice data, bool more)
 	if (n == 0 || !stream_writable(s))
 		return 0;
 	more |= n < data.len;
-	if (s->tls) {
+	if (s->tls && !s->ktls) {
 		size_t sealed = seal(s, out);
 
 		out = (struct slice){ s->net->sealed, sealed };
@@ -162,7 +213,7 @@ int stream_send(struct stream *s, struct slice data, bool more)
 		stream_tx_offer(s, out, more);
 	if (s->err || s->tx_err)
 		return s->err ? s->err : s->tx_err;
-	s->tx_bytes += n;
+	tx_count(s, n);
 	return (int)n;
 }
 
@@ -170,7 +221,7 @@ void stream_shut(struct stream *s)
 {
 	assert(stream_writable(s));
 	stream_tx_alert(s, ALERT_CLOSE_NOTIFY);
-	if (!s->err && stream_tx_idle(s))
+	if (!s->err && stream_tx_idle(s) && (!s->ktls || stream_ktls_flush(s)))
 		(void)shutdown(s->fd, SHUT_WR); /* it may have gone already */
 }
 
@@ -182,7 +233,7 @@ bool stream_is_bare(const struct stream *s)
 
 bool stream_takes_files(const struct stream *s)
 {
-	return s->state == STREAM_OPEN && !s->tls;
+	return s->state == STREAM_OPEN && (!s->tls || s->ktls || stream_ktls_may(s));
 }
 
 /* Is the page of the last byte in memory?  File systems that cannot tell are believed to be. */
@@ -208,13 +259,26 @@ int stream_send_file(struct stream *s, int fd, uint64_t off, size_t len)
 		len = SENDFILE_MAX;
 	if (!is_resident(fd, off + len - 1))
 		return -EAGAIN;
+	if (s->tls) {
+		if (!s->ktls && (len < KTLS_FROM || !stream_ktls_begin(s)))
+			return -EAGAIN;
+		/* What begins at a page's and a record's border goes by whole records. */
+		if (len > TLS_PLAIN_MAX)
+			len -= (off + len) % TLS_PLAIN_MAX;
+		if (!stream_ktls_settle(s, len)) {
+			if (!s->err)
+				stream_tx_wait(s);
+			return s->err;
+		}
+	}
 	n = sendfile(s->fd, fd, &at, len);
 	if (n > 0) {
-		s->tx_bytes += (uint64_t)n;
+		s->ktls_tx.bytes += s->ktls ? (size_t)n : 0;
+		tx_count(s, (size_t)n);
 		return (int)n;
 	}
 	if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
-		loop_poll(s->net->loop, &s->tx_op, s->fd, POLLOUT);
+		stream_tx_wait(s);
 		return 0;
 	}
 	/* Nothing sent and no error: the file is shorter than the caller believes. */

@@ -117,6 +117,7 @@ int proxy_init(struct proxy *p, struct shared *shared, const struct proxy_listen
 		return err;
 	*why = "the worker's buffers, resolver or log could not be made";
 	err = net_init(&p->net, p->loop, &p->stats, p->clients_max + UPCONNS_MAX * ATTEMPTS_MAX);
+	p->net.ktls = &shared->ktls;
 	if (!err)
 		err = proxy_resolver(p);
 	if (!err)

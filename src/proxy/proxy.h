@@ -20,6 +20,7 @@
 #include "config/config.h"
 #include "io/loop.h"
 #include "io/resolve.h"
+#include "net/ktls.h"
 #include "net/listen.h"
 #include "net/net.h"
 #include "net/tls.h"
@@ -76,6 +77,7 @@ struct shared {
 	unsigned workers;
 	int access_fd;        /* -1: off */
 	struct tuning tuning; /* of [server], as far as the kernel takes it; for upstreams, too */
+	struct ktls ktls;     /* what the kernel's TLS is used for */
 	bool draining;        /* atomic: healthz says so */
 	int64_t started_s;    /* unix time */
 	struct history history;

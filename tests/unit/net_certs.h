@@ -84,7 +84,8 @@ static inline void certs_make(void)
 
 	if (certs_dir[0])
 		return;
-	snprintf(certs_dir, sizeof(certs_dir), "/tmp/sluice-net-XXXXXX");
+	snprintf(certs_dir, sizeof(certs_dir), "%.40s/sluice-net-XXXXXX",
+		 getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
 	if (!mkdtemp(certs_dir))
 		abort();
 	atexit(certs_remove);

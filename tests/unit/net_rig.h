@@ -52,6 +52,7 @@ struct end {
 	uint64_t pull_max; /* slow reader: bytes for each tick; 0: no limit */
 	uint64_t pull_left;
 	uint64_t rx_want; /* once so many have come: close (with tx_left == 0) */
+	int file; /* > 0: it holds the pattern, and what the stream takes of it goes as a file */
 	bool echo, close_when_done, abort_when_sent, hold, no_check;
 	bool bad_pattern;
 	int end_err; /* of the last pull or send, once it is negative */
@@ -97,6 +98,13 @@ static void end_pull(struct end *e)
 	}
 }
 
+static int end_send_file(struct end *e)
+{
+	if (e->file <= 0 || !stream_takes_files(&e->s))
+		return -EAGAIN;
+	return stream_send_file(&e->s, e->file, e->tx_at, e->tx_left);
+}
+
 static void end_send(struct end *e)
 {
 	char *plain = e->r->net.plain;
@@ -105,9 +113,12 @@ static void end_send(struct end *e)
 	while (n > 0 && e->tx_left > 0 && stream_writable(&e->s)) {
 		size_t len = e->tx_left < NET_PLAIN_BYTES ? e->tx_left : NET_PLAIN_BYTES;
 
-		for (size_t i = 0; i < len; i++)
-			plain[i] = pattern(e->tx_at + i);
-		n = stream_send(&e->s, (struct slice){ plain, len }, e->tx_left > len);
+		n = end_send_file(e);
+		if (n == -EAGAIN) {
+			for (size_t i = 0; i < len; i++)
+				plain[i] = pattern(e->tx_at + i);
+			n = stream_send(&e->s, (struct slice){ plain, len }, e->tx_left > len);
+		}
 		if (n < 0) {
 			e->end_err = n;
 			return;
