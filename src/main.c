@@ -187,6 +187,13 @@ static bool bind_all(struct server *s)
 	return true;
 }
 
+static int open_log(const char *path)
+{
+	int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
+
+	return fd < 0 ? -errno : fd;
+}
+
 static bool open_access_log(struct server *s)
 {
 	const struct conf_server *conf = &s->config->server;
@@ -195,11 +202,10 @@ static bool open_access_log(struct server *s)
 	case ACCESS_OFF: return true;
 	case ACCESS_STDOUT: s->shared.access_fd = STDOUT_FILENO; return true;
 	case ACCESS_FILE:
-		s->shared.access_fd =
-			open(conf->access_log, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
+		s->shared.access_fd = open_log(conf->access_log);
 		if (s->shared.access_fd < 0)
 			return cli_fail("cannot write the access log %s: %s", conf->access_log,
-					err_text(-errno));
+					err_text(s->shared.access_fd));
 		return true;
 	}
 	unreachable("a kind of access log");
@@ -213,6 +219,29 @@ static bool choose_engine(struct server *s)
 	if (conf->https.count)
 		ktls_choose(&s->shared.ktls, (enum ktls_mode)conf->ktls);
 	return true;
+}
+
+/*
+ * After it was renamed.  The descriptor keeps its number and changes the file behind it, at once
+ * for all workers; a write that is under way still ends in the old one.
+ */
+static void reopen_access_log(struct server *s)
+{
+	const struct conf_server *conf = &s->config->server;
+	int fd;
+
+	if (conf->access != ACCESS_FILE)
+		return;
+	fd = open_log(conf->access_log);
+	if (fd < 0 || dup3(fd, s->shared.access_fd, O_CLOEXEC) < 0) {
+		log_err("access log file=%s cannot be opened again: %s; the old file goes on",
+			conf->access_log, err_text(fd < 0 ? fd : -errno));
+		if (fd >= 0)
+			close(fd);
+		return;
+	}
+	close(fd);
+	log_info("access log file=%s opened again", conf->access_log);
 }
 
 /* The folder is made by root, where the user may not; what is in it is made by the user. */
@@ -421,7 +450,7 @@ static void wait_for_stop(struct server *s, const char *file)
 		switch (signals_wait(CLOCK_MS)) {
 		case SIGNALS_STOP: return;
 		case SIGNALS_RELOAD: reload(s, file); break;
-		case SIGNALS_REOPEN: log_warn("signal=SIGUSR1 reopening is not there yet"); break;
+		case SIGNALS_REOPEN: reopen_access_log(s); break;
 		case SIGNALS_NONE: tick(s); break;
 		}
 		tenants_tick(s->shared.tenants, s->shared.helpers, time(NULL));
@@ -536,6 +565,10 @@ static const struct cli_command commands[] = {
 	  "look for mistakes in the configuration; -v prints all of it as it would be used" },
 	{ "verify", "c:j", 0, cmd_verify, "[-c FILE] [--json]",
 	  "compare all cached files with their digests; damaged ones go to quarantine" },
+	{ "doctor", "c:jv", 0, cmd_doctor, "[-c FILE] [--json] [-v]",
+	  "look at this host, the certificates and every upstream; -v: with the event log" },
+	{ "clients", "c:j", 1, cmd_clients, "[-c FILE] [--json] [CLIENT]",
+	  "what to configure at docker, containerd, podman, k3s, buildkit (CLIENT; absent: all)" },
 	{ "version", "", 0, cmd_version, "", "print the version" },
 	{ "print", "", 1, cmd_print, "man|commands|completion", NULL },
 };

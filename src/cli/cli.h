@@ -49,3 +49,7 @@ int cmd_check(const struct cli_args *args);
 int cmd_verify(const struct cli_args *args);
 /* For the build: sluice.ini(5), the commands of sluice(8), bash's completion. */
 int cmd_print(const struct cli_args *args);
+/* Exit: 0 printed, 1 it could not be. */
+int cmd_clients(const struct cli_args *args);
+/* Exit: 0 all is well, 1 something is wrong, 2 something could not be looked at. */
+int cmd_doctor(const struct cli_args *args);

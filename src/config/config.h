@@ -244,6 +244,7 @@ struct conf_mirror {
 	uint64_t stale_for_ms;       /* while upstream fails */
 	uint64_t retry_after_max_ms; /* the longest rest after a 429 */
 	enum conf_auth auth;
+	const char *probe_image; /* for a look at its upstreams, as written; NULL: none is known */
 	uint64_t connect_timeout_ms;
 	uint64_t first_byte_timeout_ms;
 	uint64_t stall_ms;      /* a body of which no byte comes */

@@ -8,6 +8,7 @@ struct known_registry {
 	const char *name;
 	const char *host;  /* of its API, by https */
 	const char *realm; /* host of its token server; NULL: the same, or there is none */
+	const char *image; /* small, public and there for long: for a look at it; NULL: none */
 };
 
 /* NULL: not known. */

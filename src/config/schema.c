@@ -232,6 +232,8 @@ const struct schema_key schema_keys[] = {
 	{ MIRROR(private), .key = "private", .type = VALUE_BOOL, .by_default = "no",
 	  .reloadable = true,
 	  .help = "yes: upstream, token server and redirects may have private addresses" },
+	{ MIRROR(probe_image), .key = "probe_image", .type = VALUE_WORD, .reloadable = true,
+	  .help = "image that sluice doctor asks its upstreams for; absent: a well-known one" },
 	{ MIRROR(tag_fresh_ms), .key = "tag_fresh", .type = VALUE_MS,
 	  RANGE(0, 365 * DAY), .by_default = "60s", .reloadable = true,
 	  .help = "how long a tag's answer is used without asking upstream" },

@@ -139,3 +139,29 @@ void http_format_date(int64_t unix_s, char out[32])
 		     months[tm.tm_mon], tm.tm_year + 1900, tm.tm_hour, tm.tm_min, tm.tm_sec);
 	assert(n == 29);
 }
+
+/* RFC 9110 5.6.7; months and days are English, since this program never calls setlocale(). */
+bool http_parse_date(struct slice s, int64_t *unix_s)
+{
+	static const char *const formats[] = {
+		"%a, %d %b %Y %H:%M:%S GMT",
+		"%A, %d-%b-%y %H:%M:%S GMT",
+		"%a %b %d %H:%M:%S %Y",
+	};
+	char text[64];
+
+	if (s.len == 0 || s.len >= sizeof(text))
+		return false;
+	memcpy(text, s.ptr, s.len);
+	text[s.len] = '\0';
+	for (size_t i = 0; i < countof(formats); i++) {
+		struct tm tm = { 0 };
+		const char *end = strptime(text, formats[i], &tm);
+
+		if (!end || end != text + s.len)
+			continue;
+		*unix_s = timegm(&tm);
+		return true;
+	}
+	return false;
+}

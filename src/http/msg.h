@@ -69,3 +69,5 @@ static inline bool http_may_have_length(int status)
 bool http_parse_uint(struct slice s, uint64_t *out) must_check;
 /* IMF-fixdate of <unix_s>, NUL-terminated (RFC 9110 5.6.7). */
 void http_format_date(int64_t unix_s, char out[32]);
+/* Any of HTTP's three forms of a date. */
+bool http_parse_date(struct slice text, int64_t *unix_s) must_check;

@@ -39,17 +39,17 @@ static size_t bytes_needed(const DecodedCert *c)
 	return n;
 }
 
-static int64_t not_after(const DecodedCert *c)
+int64_t names_time(const uint8_t *field, int field_len, int64_t unknown)
 {
 	const byte *date;
 	struct tm tm = { 0 };
 	byte format;
 	int len;
 
-	if (wc_GetDateInfo(c->afterDate, c->afterDateLen, &date, &format, &len) != 0)
-		return INT64_MAX;
+	if (!field || wc_GetDateInfo(field, field_len, &date, &format, &len) != 0)
+		return unknown;
 	if (wc_GetDateAsCalendarTime(date, len, format, &tm) != 0)
-		return INT64_MAX;
+		return unknown;
 	return timegm(&tm);
 }
 
@@ -58,7 +58,7 @@ static int collect(struct cert_names *n, const DecodedCert *c)
 	n->mem = malloc(bytes_needed(c));
 	if (!n->mem)
 		return ERR_TLS_CERT;
-	n->not_after = not_after(c);
+	n->not_after = names_time(c->afterDate, c->afterDateLen, INT64_MAX);
 	for (const DNS_entry *e = c->altNames; e; e = e->next) {
 		if (e->type == ASN_DNS_TYPE && is_storable(e->len))
 			add(n, KIND_DNS, e->name, e->len);
@@ -141,4 +141,29 @@ bool names_cover(const struct cert_names *n, struct slice host)
 		left = slice_skip(left, ENTRY_HEADER + (size_t)len);
 	}
 	return false;
+}
+
+bool names_print(const struct cert_names *n, struct buf *out)
+{
+	struct slice left = { n->mem, n->len };
+	char text[INET6_ADDRSTRLEN];
+	bool fits = true;
+
+	while (left.len && fits) {
+		const bool is_ip = left.ptr[0] == KIND_IP;
+		uint16_t len;
+
+		memcpy(&len, left.ptr + 1, sizeof(len));
+		const char *entry = left.ptr + ENTRY_HEADER;
+
+		fits = left.ptr == n->mem || buf_append(out, SLICE(", "));
+		if (fits && is_ip)
+			fits = inet_ntop(len == 4 ? AF_INET : AF_INET6, entry, text,
+					 sizeof(text)) &&
+			       buf_append(out, slice_of(text));
+		else if (fits)
+			fits = buf_append(out, (struct slice){ entry, len });
+		left = slice_skip(left, ENTRY_HEADER + (size_t)len);
+	}
+	return fits;
 }

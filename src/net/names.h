@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "base/assert.h"
+#include "base/buf.h"
 #include "base/slice.h"
 
 struct cert_names {
@@ -28,3 +29,7 @@ void names_fini(struct cert_names *n);
 
 /* <host>: a name, or an IP address as text without brackets. */
 bool names_cover(const struct cert_names *n, struct slice host);
+/* All of them with ", " between; false: they do not fit, and the last is cut or missing. */
+bool names_print(const struct cert_names *n, struct buf *out);
+/* A time of a certificate, in seconds since 1970; <unknown> if it cannot be read. */
+int64_t names_time(const uint8_t *field, int field_len, int64_t unknown) must_check;

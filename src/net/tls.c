@@ -299,7 +299,7 @@ bool tls_server_has_h2(const struct tls_server *s)
 }
 
 /* SSL_CERT_FILE as OpenSSL and Go take it, else the system's. */
-static const char *bundle_path(void)
+const char *tls_bundle_path(void)
 {
 	const char *path = getenv("SSL_CERT_FILE");
 
@@ -311,8 +311,7 @@ static const char *bundle_path(void)
 	return bundles[0];
 }
 
-/* The next certificate of a bundle, with its marks; none: false. */
-static bool pem_next(struct slice *left, struct slice *block)
+bool tls_pem_next(struct slice *left, struct slice *block)
 {
 	static const char begin[] = "-----BEGIN CERTIFICATE-----";
 	static const char end[] = "-----END CERTIFICATE-----";
@@ -342,7 +341,7 @@ static int roots_load(WOLFSSL_CTX *ctx, const char *path, bool strict, struct re
 	if (pem_read(&p, "file of trust roots", path, why) != 0)
 		return -1;
 	left = (struct slice){ p.mem, p.len };
-	while ((r == WOLFSSL_SUCCESS || !strict) && pem_next(&left, &block)) {
+	while ((r == WOLFSSL_SUCCESS || !strict) && tls_pem_next(&left, &block)) {
 		r = wolfSSL_CTX_load_verify_buffer(ctx, (const uint8_t *)block.ptr, (long)block.len,
 						   WOLFSSL_FILETYPE_PEM);
 		loaded += r == WOLFSSL_SUCCESS;
@@ -367,7 +366,7 @@ struct tls_client *tls_client_new(const char *extra_ca, char *err, size_t err_le
 	}
 	c->refs = 1;
 	c->ctx = wolfSSL_CTX_new(wolfTLS_client_method());
-	if (ctx_setup(c->ctx, why) != 0 || roots_load(c->ctx, bundle_path(), false, why) != 0 ||
+	if (ctx_setup(c->ctx, why) != 0 || roots_load(c->ctx, tls_bundle_path(), false, why) != 0 ||
 	    (extra_ca && roots_load(c->ctx, extra_ca, true, why) != 0)) {
 		tls_client_unref(c);
 		return NULL;

@@ -43,11 +43,12 @@ struct fetch_opts {
 	unsigned first; /* index of the upstream that is asked first */
 	struct task *owner;
 	const char *target; /* "/v2/...", borrowed until the fetch is closed */
-	const char *scope;  /* of the token, NULL: none is needed */
+	const char *scope;  /* of the token, "": for nothing in particular; NULL: none is needed */
 	const char *accept; /* NULL: none */
 	bool head;
 	uint64_t from;   /* > 0: Range: bytes=FROM- */
 	uint64_t to;     /* > 0: Range: bytes=FROM-TO */
+	bool only;       /* no other upstream is asked in its place */
 	bool spare;      /* no other request is to wait for its connection: else ERR_LIMIT */
 	bool first_byte; /* Range: bytes=0-0 */
 	/*

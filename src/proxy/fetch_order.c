@@ -178,7 +178,7 @@ static struct upstream *fetch_next_up(const struct fetch *f)
 {
 	struct mirror *m = f->o.mirror;
 
-	for (unsigned i = 0; i < m->ups_count && !f->o.place; i++)
+	for (unsigned i = 0; i < m->ups_count && !f->o.place && !f->o.only; i++)
 		if (!(f->asked & (1u << i)))
 			return &m->ups[i];
 	return NULL;

@@ -477,3 +477,54 @@ struct slice oci_error_message(struct arena *a, struct slice json)
 			copy[i] = ' ';
 	return (struct slice){ copy, copy ? message.len : 0 };
 }
+
+static struct oci_piece piece_of(struct arena *a, const cJSON *descriptor, bool child)
+{
+	const cJSON *size = cJSON_GetObjectItemCaseSensitive(descriptor, "size");
+	const char *digest =
+		cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(descriptor, "digest"));
+	struct oci_piece p = { .child = child };
+	char *copy = digest ? arena_dup(a, slice_of(digest)) : NULL;
+
+	p.digest = slice_of(copy);
+	if (cJSON_IsNumber(size) && size->valuedouble > 0 &&
+	    size->valuedouble < (double)(1ull << 53))
+		p.bytes = (uint64_t)size->valuedouble;
+	return p;
+}
+
+static bool text_is(const cJSON *object, const char *key, const char *want)
+{
+	const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(object, key));
+
+	return text && strcmp(text, want) == 0;
+}
+
+struct oci_piece oci_manifest_piece(struct arena *a, struct slice json)
+{
+	cJSON *root = json.len ? json_parse(json.ptr, json.len) : NULL;
+	const cJSON *list = cJSON_GetObjectItemCaseSensitive(root, "manifests");
+	const cJSON *layers = cJSON_GetObjectItemCaseSensitive(root, "layers");
+	const cJSON *best = cJSON_GetArrayItem(list, 0);
+	const cJSON *it;
+	struct oci_piece p;
+
+	cJSON_ArrayForEach(it, list)
+	{
+		const cJSON *platform = cJSON_GetObjectItemCaseSensitive(it, "platform");
+
+		if (text_is(platform, "os", "linux") &&
+		    text_is(platform, "architecture", "amd64")) {
+			best = it;
+			break;
+		}
+	}
+	if (best)
+		p = piece_of(a, best, true);
+	else if (cJSON_GetArrayItem(layers, 0))
+		p = piece_of(a, cJSON_GetArrayItem(layers, 0), false);
+	else
+		p = piece_of(a, cJSON_GetObjectItemCaseSensitive(root, "config"), false);
+	cJSON_Delete(root);
+	return p;
+}

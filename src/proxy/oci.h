@@ -11,6 +11,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/arena.h"
 #include "base/slice.h"
@@ -66,6 +67,16 @@ int oci_type_of_json(const char *json, size_t len);
 
 /* What upstream calls it, if that is a manifest's type, else what it is; -1: no manifest. */
 int oci_manifest_type(struct slice content_type, struct slice json);
+/*
+ * What to ask for next to see that an image can be pulled: of an index one of its manifests, for
+ * Linux on amd64 if there is one; of a manifest its first layer, or its configuration.
+ */
+struct oci_piece {
+	bool child;          /* a manifest */
+	struct slice digest; /* as it is written; none: there is nothing */
+	uint64_t bytes;      /* as the manifest says; 0: it does not */
+};
+struct oci_piece oci_manifest_piece(struct arena *a, struct slice json) must_check;
 /* "repository:NAME:pull", the scope of a token for one repository; NULL: no memory. */
 char *oci_pull_scope(struct arena *a, struct slice repo) must_check;
 

@@ -3,7 +3,8 @@
 
 #include <pthread.h>
 #include <stdlib.h>
-#include <time.h>
+
+#include "http/msg.h"
 
 enum { RETRY_AFTER_MAX_S = 86400, WINDOW_S = 6 * 3600 /* when none is said: Docker Hub's */ };
 
@@ -62,30 +63,8 @@ bool ratelimit_parse(struct slice value, struct ratelimit *out)
 	return true;
 }
 
-/* RFC 9110 5.6.7; months and days are English, since this program never calls setlocale(). */
-static bool date_parse(const char *text, int64_t *unix_s)
-{
-	static const char *const formats[] = {
-		"%a, %d %b %Y %H:%M:%S GMT",
-		"%A, %d-%b-%y %H:%M:%S GMT",
-		"%a %b %d %H:%M:%S %Y",
-	};
-
-	for (size_t i = 0; i < countof(formats); i++) {
-		struct tm tm = { 0 };
-		const char *end = strptime(text, formats[i], &tm);
-
-		if (!end || *end)
-			continue;
-		*unix_s = timegm(&tm);
-		return true;
-	}
-	return false;
-}
-
 bool retry_after_parse(struct slice value, int64_t now_s, unsigned *seconds)
 {
-	char text[64];
 	int64_t at;
 	uint64_t n;
 	struct slice rest = value;
@@ -95,11 +74,7 @@ bool retry_after_parse(struct slice value, int64_t now_s, unsigned *seconds)
 		*seconds = n > RETRY_AFTER_MAX_S ? RETRY_AFTER_MAX_S : (unsigned)n;
 		return true;
 	}
-	if (value.len == 0 || value.len >= sizeof(text))
-		return false;
-	memcpy(text, value.ptr, value.len);
-	text[value.len] = '\0';
-	if (strlen(text) != value.len || !date_parse(text, &at))
+	if (!http_parse_date(value, &at))
 		return false;
 	if (at > now_s)
 		*seconds = at - now_s > RETRY_AFTER_MAX_S ? RETRY_AFTER_MAX_S

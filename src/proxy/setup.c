@@ -205,7 +205,8 @@ static void setup_free(struct setup *s)
 	free(s);
 }
 
-struct setup *setup_new(struct config *c, const struct setup *before, char *why, size_t why_len)
+static struct setup *setup_make(struct config *c, const struct setup *before, bool serves,
+				char *why, size_t why_len)
 {
 	struct setup *s = calloc(1, sizeof(*s));
 
@@ -216,11 +217,21 @@ struct setup *setup_new(struct config *c, const struct setup *before, char *why,
 	}
 	s->config = c;
 	s->refs = 1;
-	if (make_quotas(s, before) && load_certificates(s, why, why_len) &&
+	if (make_quotas(s, before) && (!serves || load_certificates(s, why, why_len)) &&
 	    load_trust(s, why, why_len))
 		return s;
 	setup_free(s);
 	return NULL;
+}
+
+struct setup *setup_new(struct config *c, const struct setup *before, char *why, size_t why_len)
+{
+	return setup_make(c, before, true, why, why_len);
+}
+
+struct setup *setup_upstreams(struct config *c, char *why, size_t why_len)
+{
+	return setup_make(c, NULL, false, why, why_len);
 }
 
 struct setup *setup_ref(struct setup *s)

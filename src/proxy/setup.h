@@ -46,5 +46,7 @@ bool setup_account_is(struct setup_account a, struct setup_account b) must_check
  */
 struct setup *setup_new(struct config *c, const struct setup *before, char *why,
 			size_t why_len) must_check;
+/* The same without certificates: for who asks upstreams and serves nobody. */
+struct setup *setup_upstreams(struct config *c, char *why, size_t why_len) must_check;
 struct setup *setup_ref(struct setup *s);
 void setup_unref(struct setup *s);

@@ -100,9 +100,13 @@ static bool token_make_request(struct token *t, const char *scope)
 		return false;
 	}
 	target = t->place.target;
-	text = arena_printf(&t->arena, "%.*s%cscope=%s%s%s", SLICE_FMT(target),
-			    slice_find(target, '?') < target.len ? '&' : '?', escaped,
-			    up->service[0] ? "&service=" : "", service);
+	text = arena_printf(&t->arena, "%.*s%c%s%s%s%s", SLICE_FMT(target),
+			    slice_find(target, '?') < target.len ? '&' : '?',
+			    scope[0] ? "scope=" : "", escaped,
+			    !up->service[0] ? ""
+			    : scope[0]      ? "&service="
+					    : "service=",
+			    service);
 	if (!text)
 		return false;
 	t->place.target = slice_of(text);
