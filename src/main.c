@@ -578,7 +578,7 @@ static void usage(FILE *to)
 	fprintf(to, "sluice %s: a mirror for container registries\n\nusage:\n", version_text());
 	for (size_t i = 0; i < countof(commands); i++)
 		if (commands[i].help)
-			fprintf(to, "  sluice %-7s %-18s %s\n", commands[i].name, commands[i].args,
+			fprintf(to, "  sluice %-7s %-28s %s\n", commands[i].name, commands[i].args,
 				commands[i].help);
 	fprintf(to, "\nFILE is %s unless given.\n", default_file);
 }

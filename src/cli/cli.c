@@ -16,6 +16,22 @@ bool cli_fail(const char *fmt, ...)
 	return false;
 }
 
+void cli_json_text(const char *text)
+{
+	putchar('"');
+	for (; *text; text++) {
+		const unsigned char c = (unsigned char)*text;
+
+		if (c == '"' || c == '\\')
+			printf("\\%c", c);
+		else if (c >= ' ' && c < 0x7f)
+			putchar(c);
+		else
+			printf("\\u%04x", c);
+	}
+	putchar('"');
+}
+
 static void print_messages(const struct config_messages *m, const char *kind)
 {
 	for (unsigned i = 0; i < m->count; i++)

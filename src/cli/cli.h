@@ -40,6 +40,9 @@ struct cli_command {
 /* "sluice: ..." to stderr.  Always false. */
 cold printf_like(1, 2) bool cli_fail(const char *fmt, ...);
 
+/* A JSON string, quoted, to stdout. */
+void cli_json_text(const char *text);
+
 /* The configuration, counted; NULL: all that is wrong with it was printed. */
 struct config *cli_load(const char *file) must_check;
 

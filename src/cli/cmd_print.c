@@ -60,6 +60,7 @@ static const char *form(enum value_type type)
 	case VALUE_LOG: return "stdout, off or PATH";
 	case VALUE_USER: return "USER";
 	case VALUE_BOOL: return "yes or no";
+	case VALUE_IMAGE: return "REPOSITORY[:TAG]";
 	case VALUE_WORD:
 	case VALUE_HSTS: return "TEXT";
 	default: return NULL; /* it has a range, or choices */

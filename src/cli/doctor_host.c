@@ -83,7 +83,7 @@ static void look_uring(struct findings *f)
 		return;
 	}
 	loop_free(l);
-	found(f, FOUND_WELL, host, "io_uring", "io_uring works.");
+	found(f, FOUND_WELL, host, "io_uring", "The kernel allows io_uring.");
 }
 
 static void look_congestion(struct findings *f, const char *section, const char *want)
@@ -98,8 +98,8 @@ static void look_congestion(struct findings *f, const char *section, const char 
 		      want, section);
 	else
 		found(f, FOUND_NOTE, host, "congestion",
-		      "Congestion control %s of [%s] is not loaded (modprobe tcp_%s), so the kernel's "
-		      "own is used; there are: %s.",
+		      "Congestion control %s of [%s] is not loaded (modprobe tcp_%s), so the "
+		      "kernel's own is used; there are: %s.",
 		      want, section, want, have);
 }
 
@@ -190,8 +190,8 @@ static void look_ports(struct findings *f, const char *key, const struct conf_ad
 				      key);
 			else
 				found(f, FOUND_WRONG, host, "port",
-				      "%s (%s) is taken by %s, process %d: stop that, or change the "
-				      "address in [server].",
+				      "%s (%s) is taken by %s, process %d: stop that, or "
+				      "change the address in [server].",
 				      at, key, o.name, (int)o.pid);
 			break;
 		}

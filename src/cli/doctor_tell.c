@@ -98,8 +98,8 @@ static void tell_token(const struct telling *t)
 		     c->mirror->conf->accounts_count ? " to the account" : "");
 	else if (!c->image)
 		TELL(t, FOUND_NOTE, "token",
-		     "No token for nothing in particular (%s): `probe_image` in [mirror %s] names an "
-		     "image to ask for.",
+		     "No token for nothing in particular (%s): `probe_image` in [mirror %s] "
+		     "names an image to ask for.",
 		     why(r, text), c->mirror->conf->name);
 	else
 		TELL(t, FOUND_WRONG, "token", "Its token server %s gives no token: %s.", c->realm,
@@ -173,15 +173,9 @@ static void tell_quota(const struct telling *t)
 static void tell_probe(const struct telling *t)
 {
 	const struct conf_mirror *m = t->c->mirror->conf;
-	struct slice repo, tag;
 
-	if (m->auth == AUTH_CLIENT)
-		return;
-	if (m->probe_image && !checkup_image(slice_of(m->probe_image), &repo, &tag))
-		TELL(t, FOUND_WRONG, "head",
-		     "probe_image = %s is no REPOSITORY:TAG, in lower case and without a registry.",
-		     m->probe_image);
-	else if (!t->c->image && step(t, CHECKUP_PING)->verdict == CHECKUP_WELL)
+	if (m->auth != AUTH_CLIENT && !t->c->image &&
+	    step(t, CHECKUP_PING)->verdict == CHECKUP_WELL)
 		TELL(t, FOUND_NOTE, "head",
 		     "No image of it was asked for: `probe_image` in [mirror %s] names one.",
 		     m->name);

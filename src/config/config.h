@@ -81,6 +81,7 @@ struct conf_server {
 	const char *user;         /* NULL: keep */
 	bool http2;
 	enum conf_ktls ktls;
+	bool page;
 	const char *hsts;         /* value of Strict-Transport-Security, or NULL */
 	const char *acme_webroot; /* folder, or NULL */
 	const char *access_log;   /* as written; a path when access is ACCESS_FILE */

@@ -137,6 +137,7 @@ static bool print_key(const struct schema_key *k, const void *section, struct bu
 	case VALUE_LOG:
 	case VALUE_HSTS:
 	case VALUE_USER:
+	case VALUE_IMAGE:
 	case VALUE_WORD: return print_string(k, *(const char *const *)field, out);
 	case VALUE_AUTO:
 	case VALUE_COUNT:

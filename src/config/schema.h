@@ -45,6 +45,7 @@ enum value_type {
 	VALUE_QUOTA,    /* bytes/month (uint64_t) */
 	VALUE_VIA,      /* socks5|http://[user:password@]host:port (struct conf_via) */
 	VALUE_WORD,     /* (const char *) */
+	VALUE_IMAGE,    /* REPOSITORY[:TAG], without a registry (const char *) */
 	VALUE_POLICY,   /* rules of config/policy.h, "," between them (struct conf_policies) */
 	VALUE_URL,      /* http[s]://host[:port] (struct conf_upstream) */
 	VALUE_PLACE,    /* host:port (struct conf_upstream) */

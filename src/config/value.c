@@ -586,6 +586,27 @@ static bool is_word(struct slice text)
 	return text.len > 0 && text.len <= 253;
 }
 
+/* proxy/oci.h has the whole grammar; this is what a slip of the pen leaves. */
+static bool is_image(struct slice image)
+{
+	struct slice tag = image;
+	const struct slice repo = slice_cut(&tag, ':');
+	char last = '/';
+
+	for (size_t i = 0; i < repo.len; i++) {
+		const char c = repo.ptr[i];
+
+		if (!islower((unsigned char)c) && !isdigit((unsigned char)c) && !strchr("_-./", c))
+			return false;
+		if (c == '/' && last == '/')
+			return false;
+		last = c;
+	}
+	if (last == '/' || repo.len > 255)
+		return false;
+	return repo.len == image.len || (tag.len <= 128 && is_word(tag));
+}
+
 static bool is_user(struct slice text)
 {
 	if (text.len == 0 || text.len > 32 || isdigit((unsigned char)text.ptr[0]))
@@ -712,6 +733,11 @@ bool value_store(const struct schema_key *k, struct slice text, void *section, s
 	case VALUE_WORD:
 		fail(why, "must be one word of letters, digits, '.', '_' and '-'");
 		return store_string(text, is_word(text), field, a);
+	case VALUE_IMAGE:
+		fail(why,
+		     "must be REPOSITORY:TAG as the registry itself names it, in lower case and "
+		     "without the registry, such as library/hello-world:latest");
+		return store_string(text, is_image(text), field, a);
 	case VALUE_POLICY: return store_policies(text, field, a, why);
 	case VALUE_SECRET:
 		fail(why,

@@ -62,6 +62,21 @@ void answer_text(struct xfer *x, int status, const char *type, const char *text)
 	answer_memory(x, text, strlen(text));
 }
 
+void answer_html(struct xfer *x, int status, const char *allow, const char *html)
+{
+	answer_text(x, status, "text/html; charset=utf-8", html);
+	answer_field(x, "Content-Security-Policy",
+		     arena_printf(&x->arena,
+				  "default-src 'none'; base-uri 'none'; form-action 'none'; "
+				  "frame-ancestors 'none'; %s",
+				  allow));
+	answer_field(x, "Referrer-Policy", "no-referrer");
+	answer_field(x, "Cache-Control", "no-cache");
+	answer_field(x, "Vary", "Accept");
+	if (x->kind == LISTEN_ADMIN)
+		answer_field(x, "X-Content-Type-Options", "nosniff");
+}
+
 void answer_error(struct xfer *x, int status, const char *code, struct slice message)
 {
 	static const char no_memory[] =

@@ -8,6 +8,11 @@
 /* Left out when <value> is NULL (no memory) or the table is full. */
 void answer_field(struct xfer *x, const char *name, const char *value);
 void answer_text(struct xfer *x, int status, const char *type, const char *text);
+/*
+ * A page for browsers, which may load nothing from elsewhere, nor be put into a frame: <allow> is
+ * what its Content-Security-Policy permits beyond that, directives with "; " between them.
+ */
+void answer_html(struct xfer *x, int status, const char *allow, const char *html);
 /* An OCI error; <message> may come from outside. */
 void answer_error(struct xfer *x, int status, const char *code, struct slice message);
 /* No answer from upstream at all. */

@@ -11,6 +11,7 @@
 #include "proxy/answer.h"
 #include "proxy/local.h"
 #include "proxy/login.h"
+#include "proxy/guide.h"
 #include "proxy/page.h"
 #include "proxy/private.h"
 #include "proxy/pull.h"
@@ -73,6 +74,7 @@ void xfer_start(struct xfer *x, struct proxy *p, struct task *owner, const struc
 	x->if_none_match = keep(x, msg_field(m, "If-None-Match"));
 	x->if_range = keep(x, msg_field(m, "If-Range"));
 	x->user_agent = keep(x, msg_field(m, "User-Agent"));
+	x->wants_html = msg_has_token(m, "Accept", SLICE("text/html"));
 	x->forwarded_https = slice_ieq(msg_field(m, "X-Forwarded-Proto"), SLICE("https"));
 	if (site_take(x, r))
 		return;
@@ -163,6 +165,8 @@ static enum step xfer_route(struct xfer *x)
 		x->state = XFER_SITE;
 		return STEP_MORE;
 	}
+	if (guide_route(x))
+		return STEP_MORE;
 	oci_parse(&x->arena, x->target, &x->path);
 	if (login_route(x))
 		return STEP_MORE;

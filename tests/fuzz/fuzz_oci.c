@@ -49,6 +49,14 @@ static void check_error(struct arena *a, struct slice words)
 	assert(message.ptr || a->used_bytes > a->limit_bytes / 2);
 }
 
+static void check_piece(struct arena *a, struct slice json)
+{
+	struct oci_piece p = oci_manifest_piece(a, json);
+
+	assert(p.bytes <= 1ull << 53);
+	assert(p.digest.ptr || p.digest.len == 0);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct slice text = { (const char *)data, size };
@@ -57,6 +65,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	arena_init(&a, 1024 * 1024);
 	check_path(&a, text);
+	check_piece(&a, text);
 	if (oci_name_ok(text))
 		assert(slice_find(text, ':') == size && text.ptr[0] != '/');
 	type = oci_type_of_json(text.ptr, size);

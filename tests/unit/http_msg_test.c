@@ -51,3 +51,19 @@ TEST(reasons)
 	check_str(http_reason(404), "Not Found");
 	check_str(http_reason(299), "Unknown");
 }
+
+TEST(dates_are_read_in_three_forms)
+{
+	int64_t at = 0;
+
+	check(http_parse_date(SLICE("Sun, 06 Nov 1994 08:49:37 GMT"), &at));
+	check_eq(at, 784111777);
+	check(http_parse_date(SLICE("Sunday, 06-Nov-94 08:49:37 GMT"), &at));
+	check_eq(at, 784111777);
+	check(http_parse_date(SLICE("Sun Nov  6 08:49:37 1994"), &at));
+	check_eq(at, 784111777);
+	check(!http_parse_date(SLICE("Sun, 06 Nov 1994 08:49:37 GMT, now"), &at));
+	check(!http_parse_date(SLICE(""), &at));
+	check(!http_parse_date(SLICE_NONE, &at));
+	check(!http_parse_date(((struct slice){ "Sun Nov  6 08:49:37 1994\0x", 26 }), &at));
+}

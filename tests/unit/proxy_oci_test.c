@@ -360,3 +360,36 @@ TEST(messages_of_upstreams)
 	check_eq(m.len, 512);
 	arena_fini(&arena);
 }
+
+static struct oci_piece piece(const char *json)
+{
+	arena_fini(&arena);
+	arena_init(&arena, 4096);
+	return oci_manifest_piece(&arena, slice_of(json));
+}
+
+TEST(pieces_of_manifests)
+{
+	struct oci_piece p =
+		piece("{\"manifests\":[{\"digest\":\"a\",\"size\":1},{\"digest\":\"b\","
+		      "\"size\":2,\"platform\":{\"os\":\"linux\",\"architecture\":"
+		      "\"amd64\"}}]}");
+
+	check(p.child && p.bytes == 2);
+	check_str(p.digest.ptr, "b");
+	p = piece("{\"manifests\":[{\"digest\":\"a\"},{\"digest\":\"b\"}]}");
+	check(p.child && p.bytes == 0);
+	check_str(p.digest.ptr, "a");
+	p = piece(
+		"{\"config\":{\"digest\":\"c\",\"size\":9},\"layers\":[{\"digest\":\"d\",\"size\":7}]}");
+	check(!p.child && p.bytes == 7);
+	check_str(p.digest.ptr, "d");
+	p = piece("{\"config\":{\"digest\":\"c\",\"size\":-9},\"layers\":[]}");
+	check(!p.child && p.bytes == 0);
+	check_str(p.digest.ptr, "c");
+	check(!piece("{\"layers\":[5]}").digest.ptr);
+	check(!piece("[]").digest.ptr);
+	check(!piece("<html>").digest.ptr);
+	check(!piece("").digest.ptr);
+	arena_fini(&arena);
+}

@@ -178,6 +178,7 @@ class Docker(Client):
 
     Its mirror is for docker.io only; a mirror.registry of HOST:PORT is pulled from straight.
     """
+    config = "{}"       # daemon.json; if it is another, it has the mirror
     def __init__(self, folder, mirror):
         super().__init__(folder, mirror)
         self.ca_dir = pathlib.Path("/etc/docker/certs.d") / mirror.at
@@ -191,7 +192,7 @@ class Docker(Client):
 
     def start(self):
         shutil.copy(self.certs / "ca.crt", self.ca_dir)
-        (self.dir / "daemon.json").write_text("{}")
+        (self.dir / "daemon.json").write_text(self.config)
         (self.dir / "containerd.toml").write_text(CONTAINERD.format(dir=self.dir / "ctd"))
         (self.dir / "ctd").mkdir()
         self.daemons.append(Process(["containerd", "-c", self.dir / "containerd.toml"],
@@ -200,7 +201,7 @@ class Docker(Client):
                 "--config-file", self.dir / "daemon.json", "--data-root", self.dir / "root",
                 "--exec-root", self.dir / "exec", "--pidfile", self.dir / "pid",
                 "--containerd", self.dir / "ctd/sock", "--host", self.socket]
-        if self.mirror.registry == "docker.io":
+        if self.mirror.registry == "docker.io" and self.config == "{}":
             argv += ["--registry-mirror", f"https://{self.mirror.at}"]
         self.daemons.append(Process(argv, self.dir / "log"))
         wait_for(self.ready, 40, self.daemons[-1].tail, pause=0.2)
