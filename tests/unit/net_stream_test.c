@@ -24,7 +24,7 @@ static void only(struct rig *r, const char *suite)
 	c->refs = 1;
 	c->ctx = wolfSSL_CTX_new(is_13 ? wolfTLSv1_3_client_method() : wolfTLSv1_2_client_method());
 	check_eq(ctx_setup(c->ctx, why), 0);
-	check_eq(roots_load(c->ctx, bundle_path(), true, why), 0);
+	check_eq(roots_load(c->ctx, tls_bundle_path(), true, why), 0);
 	check_eq(wolfSSL_CTX_set_cipher_list(c->ctx, suite), WOLFSSL_SUCCESS);
 	tls_client_unref(r->tc);
 	r->tc = c;
