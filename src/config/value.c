@@ -586,6 +586,11 @@ static bool is_word(struct slice text)
 	return text.len > 0 && text.len <= 253;
 }
 
+static bool is_log(struct slice text)
+{
+	return slice_eq(text, SLICE("stdout")) || slice_eq(text, SLICE("off")) || is_path(text);
+}
+
 /* proxy/oci.h has the whole grammar; this is what a slip of the pen leaves. */
 static bool is_image(struct slice image)
 {
@@ -735,8 +740,7 @@ bool value_store(const struct schema_key *k, struct slice text, void *section, s
 		return store_string(text, is_word(text), field, a);
 	case VALUE_IMAGE:
 		fail(why,
-		     "must be REPOSITORY:TAG as the registry itself names it, in lower case and "
-		     "without the registry, such as library/hello-world:latest");
+		     "must be REPOSITORY:TAG without the registry: library/hello-world:latest");
 		return store_string(text, is_image(text), field, a);
 	case VALUE_POLICY: return store_policies(text, field, a, why);
 	case VALUE_SECRET:
@@ -762,10 +766,7 @@ bool value_store(const struct schema_key *k, struct slice text, void *section, s
 		return store_string(text, is_path(text), field, a);
 	case VALUE_LOG:
 		fail(why, "must be stdout, off, or an absolute path");
-		return store_string(text,
-				    slice_eq(text, SLICE("stdout")) ||
-					    slice_eq(text, SLICE("off")) || is_path(text),
-				    field, a);
+		return store_string(text, is_log(text), field, a);
 	case VALUE_HSTS:
 		fail(why, "must be the value of the header, such as max-age=15552000");
 		return store_string(text, is_hsts(text), field, a);

@@ -380,8 +380,8 @@ TEST(pieces_of_manifests)
 	p = piece("{\"manifests\":[{\"digest\":\"a\"},{\"digest\":\"b\"}]}");
 	check(p.child && p.bytes == 0);
 	check_str(p.digest.ptr, "a");
-	p = piece(
-		"{\"config\":{\"digest\":\"c\",\"size\":9},\"layers\":[{\"digest\":\"d\",\"size\":7}]}");
+	p = piece("{\"config\":{\"digest\":\"c\",\"size\":9},"
+		  "\"layers\":[{\"digest\":\"d\",\"size\":7}]}");
 	check(!p.child && p.bytes == 7);
 	check_str(p.digest.ptr, "d");
 	p = piece("{\"config\":{\"digest\":\"c\",\"size\":-9},\"layers\":[]}");
