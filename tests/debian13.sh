@@ -1,18 +1,22 @@
 #!/bin/bash
 # Builds and tests the last commit on Debian 13, in a chroot below build/debian13 made by debootstrap.
 # As root; kept between runs, so that the second run is quicker: "debian13.sh clean" removes it.
+# "debian13.sh deb" makes a package there and prints its path.  SUITE=bookworm: Debian 12 instead.
 # All mounts and processes live in namespaces of their own and are gone when this ends, however it ends.
 # IN_CHROOT=1 tells the tests where they are.  DEBIAN_MIRROR=url: absent: as for wolfSSL.
 # SPDX-License-Identifier: GPL-3.0-or-later
 set -eu
 cd "$(dirname "$0")/.."
 
-suite=trixie
+. tests/debootstrap.sh
+suite=${SUITE:-trixie}
 seconds=${SECONDS_MAX:-3000}
-root=$PWD/build/debian13/root
+place=build/debian13
+[ $suite = trixie ] || place=build/$suite
+root=$PWD/$place/root
 
 if [ "${1:-}" = clean ]; then
-	rm -rf --one-file-system build/debian13
+	rm -rf --one-file-system $place
 	exit
 fi
 if [ "$(id -u)" != 0 ]; then
@@ -21,36 +25,10 @@ if [ "$(id -u)" != 0 ]; then
 fi
 src/deps/apt.sh debootstrap git util-linux
 
-mirror()
-{
-	if [ -n "${DEBIAN_MIRROR:-}" ]; then
-		echo "$DEBIAN_MIRROR"
-		return
-	fi
-	apt-get indextargets --format '$(SITE) $(RELEASE)' 'Created-By: Packages' |
-		awk -v release="$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)" \
-			'$2 == release { print $1; exit }'
-}
-
-make_root()
-{
-	local site
-	site=$(mirror)
-	[ -n "$site" ] || { echo "no Debian mirror in apt's sources: set DEBIAN_MIRROR" >&2; exit 1; }
-	rm -rf --one-file-system "$root"
-	mkdir -p "$root"
-	debootstrap --variant=minbase --include=make,git,ca-certificates \
-		--keyring=/usr/share/keyrings/debian-archive-keyring.gpg "$suite" "$root" "$site"
-	printf '#!/bin/sh\nexit 101\n' >"$root/usr/sbin/policy-rc.d"
-	chmod 755 "$root/usr/sbin/policy-rc.d"
-	touch "$root/.made"
-}
-
 # The machine's way to the network, and a clean clone; wolfSSL stays from the last run.
 fill_root()
 {
-	cp -L /etc/resolv.conf /etc/hosts "$root/etc/"
-	apt-config dump | grep -i '^Acquire::[a-z:]*proxy' >"$root/etc/apt/apt.conf.d/90proxy" || true
+	use_network "$root"
 	rm -rf --one-file-system "$root/new"
 	git clone -q . "$root/new"
 	mkdir -p "$root/new/build"
@@ -61,7 +39,7 @@ fill_root()
 	mv "$root/new" "$root/sluice"
 }
 
-[ -e "$root/.made" ] || make_root
+[ -e "$root/.made" ] || make_root "$suite" "$root" make,git,ca-certificates
 fill_root
 
 inside='
@@ -77,8 +55,17 @@ make CC=clang BUILD=build/clang WERROR=1 all check
 echo "== gcc: all tests"
 exec make WERROR=1 test
 '
+[ "${1:-}" != deb ] || inside='
+set -eu
+export LC_ALL=C.UTF-8 HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+unset MAKEFLAGS MAKELEVEL MFLAGS BUILD SAN SLUICE
+cd /sluice
+make deb >&2
+echo "$ROOT/sluice/$(echo build/deb/*.deb)"
+'
 # /tmp and /dev/shm as tests expect them; /sys for cgroups and the number of cores.  The root is
 # changed by pivot_root: podman unpacks layers in a root of its own, which a mere chroot refuses.
+export ROOT=$root
 exec timeout --foreground --kill-after=20 "$seconds" \
 	unshare --mount --pid --fork --kill-child --propagation private \
 	bash -eu -c '
