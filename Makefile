@@ -39,7 +39,7 @@ DOCKER_CLI := $(shell . /etc/os-release; [ "$${VERSION_ID:-0}" -ge 13 ] 2>/dev/n
 TEST_PKGS  := $(CHECK_PKGS) clang-format python3-pytest python3-pytest-xdist curl openssl \
               docker-registry skopeo podman containerd docker.io $(DOCKER_CLI) zstd python3-h2 \
               nghttp2-client chromium chromium-driver prometheus python3-yaml systemd logrotate \
-              adduser iproute2
+              adduser iproute2 haproxy
 DEMO_PKGS  := python3 curl openssl docker-registry skopeo busybox-static
 RUN_PKGS   := openssl ca-certificates
 FUZZ_PKGS  := clang libclang-rt-14-dev|libclang-rt-19-dev
