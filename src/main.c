@@ -24,6 +24,7 @@
 #include "proxy/oci.h"
 #include "proxy/proxy.h"
 #include "proxy/small.h"
+#include "proxy/crowd.h"
 #include "proxy/tenant.h"
 #include "sys/cpus.h"
 #include "sys/notify.h"
@@ -310,6 +311,14 @@ static bool open_cache(struct server *s)
 	return true;
 }
 
+static void tell_tenants(const struct config *c)
+{
+	if (c->tenants_count == 0)
+		log_info("tenants=0: open to all who can reach it; [tenant NAME] closes it");
+	else
+		log_info("tenants=%u: closed to everybody else", c->tenants_count);
+}
+
 /* After open_cache(), which makes the folder. */
 static bool open_tenants(struct server *s)
 {
@@ -318,7 +327,11 @@ static bool open_tenants(struct server *s)
 	if (asprintf(&path, "%s/tenants", s->config->cache.path) >= 0)
 		s->shared.tenants = tenants_new(path, time(NULL));
 	free(path);
-	return s->shared.tenants ? true : cli_fail("no memory for tenants");
+	s->shared.crowd = crowd_new();
+	if (!s->shared.tenants || !s->shared.crowd || offload_new(&s->shared.passwords, 1) < 0)
+		return cli_fail("no memory for tenants");
+	tell_tenants(s->config);
+	return true;
 }
 
 static bool make_proxies(struct server *s)
@@ -428,6 +441,7 @@ static void reload(struct server *s, const char *file)
 	}
 	c = setup->config;
 	tell_restart(s, c);
+	tell_tenants(c);
 	log_set_level((enum log_level)c->server.log_level);
 	cache_resize(s->shared.cache, c->cache.size_bytes, c->cache.free_bytes);
 	cache_scrub(s->shared.cache, c->cache.scrub_ms / 1000, c->cache.scrub_bytes);
@@ -489,8 +503,11 @@ static void server_down(struct server *s)
 		cache_close(s->shared.cache);
 	if (s->shared.helpers)
 		offload_free(s->shared.helpers);
+	if (s->shared.passwords)
+		offload_free(s->shared.passwords);
 	if (s->shared.tenants)
 		tenants_free(s->shared.tenants);
+	crowd_free(s->shared.crowd);
 	if (s->shared.access_fd > STDERR_FILENO)
 		close(s->shared.access_fd);
 	for (unsigned i = 0; i < s->shared.workers * s->listens_each; i++)

@@ -188,3 +188,40 @@ int addr_parse(struct slice text, struct addr *out)
 		return -EINVAL;
 	return port_parse(port, &out->in.sin_port);
 }
+
+void addr_ip(const struct addr *a, uint8_t out[16])
+{
+	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
+
+	if (a->sa.sa_family == AF_INET6) {
+		memcpy(out, &a->in6.sin6_addr, 16);
+		return;
+	}
+	memcpy(out, mapped, sizeof(mapped));
+	memcpy(out + 12, &a->in.sin_addr, 4);
+}
+
+int addr_parse_ip(struct slice text, struct addr *out)
+{
+	bool v6 = slice_starts(text, SLICE("["));
+	struct slice rest = slice_skip(text, v6), host = rest;
+	char ip[INET6_ADDRSTRLEN];
+
+	if (v6)
+		host = slice_cut(&rest, ']');
+	else if (slice_find(text, '.') < slice_find(text, ':'))
+		host = slice_cut(&rest, ':');
+	*out = (struct addr){ .len = sizeof(out->in) };
+	if (host.len == 0 || host.len >= sizeof(ip))
+		return -EINVAL;
+	memcpy(ip, host.ptr, host.len);
+	ip[host.len] = '\0';
+	if (strlen(ip) != host.len)
+		return -EINVAL;
+	out->in.sin_family = AF_INET;
+	if (!v6 && inet_pton(AF_INET, ip, &out->in.sin_addr) == 1)
+		return 0;
+	*out = (struct addr){ .len = sizeof(out->in6) };
+	out->in6.sin6_family = AF_INET6;
+	return inet_pton(AF_INET6, ip, &out->in6.sin6_addr) == 1 ? 0 : -EINVAL;
+}

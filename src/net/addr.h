@@ -3,6 +3,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/slice.h"
 #include "io/resolve.h"
@@ -25,3 +26,7 @@ bool addr_names_loopback(struct slice host) must_check;
  * and 6to4 forms of these (RFC 6890 and its registry).
  */
 bool addr_is_private(const struct addr *a);
+/* The address alone; IPv4 as ::ffff:0:0/96. */
+void addr_ip(const struct addr *a, uint8_t out[16]);
+/* "1.2.3.4", "::1", and "1.2.3.4:5", "[::1]", "[::1]:5", whose port is left out; 0 or -EINVAL. */
+int addr_parse_ip(struct slice text, struct addr *out) must_check;

@@ -7,6 +7,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "http/challenge.h"
+#include "proxy/door.h"
 #include "proxy/private.h"
 
 enum { RETRY_AFTER_S = 30 }; /* when upstream says 429 and not how long */
@@ -361,6 +362,7 @@ void answer_tag_head(struct xfer *x, const struct tag_record *r)
 static const char *answer_link(struct xfer *x, struct slice value)
 {
 	struct slice path = slice_first(x->target, slice_find(x->target, '?'));
+	const char *prefix = door_prefix(x);
 	struct slice next;
 	char *query;
 
@@ -369,10 +371,10 @@ static const char *answer_link(struct xfer *x, struct slice value)
 	next = slice_first(next, slice_find(next, '#'));
 	next = slice_skip(next, slice_find(next, '?') + 1);
 	query = query_without(&x->arena, next, "ns");
-	if (!query)
+	if (!query || !prefix)
 		return NULL;
-	return arena_printf(&x->arena, "<%.*s?%s%s%.*s>; rel=\"next\"", SLICE_FMT(path), query,
-			    x->route.ns.len ? "&ns=" : "", SLICE_FMT(x->route.ns));
+	return arena_printf(&x->arena, "<%s%.*s?%s%s%.*s>; rel=\"next\"", prefix, SLICE_FMT(path),
+			    query, x->route.ns.len ? "&ns=" : "", SLICE_FMT(x->route.ns));
 }
 
 static void answer_copy(struct xfer *x, const char *name, struct slice value)

@@ -5,11 +5,14 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "proxy/crowd.h"
+#include "proxy/forwarded.h"
 #include "proxy/passage.h"
 #include "proxy/visit.h"
 
 static void client_run(struct task *task);
 static void client_timeout(struct timer *t);
+static void client_paced(struct timer *t);
 
 void client_arm(struct client *c, uint64_t ms)
 {
@@ -24,18 +27,56 @@ static bool client_is_on_loopback(const struct client *c)
 	return getsockname(c->stream.fd, &own.sa, &own.len) == 0 && addr_is_loopback(&own);
 }
 
-struct xfer_request client_asks(const struct client *c, const struct msg *m)
+struct xfer_request client_asks(struct client *c, const struct msg *m)
 {
 	return (struct xfer_request){
 		.msg = m,
 		.kind = c->kind,
 		.on_loopback = c->kind == LISTEN_ADMIN && client_is_on_loopback(c),
 		.sni = c->kind == LISTEN_HTTPS ? c->stream.sni : NULL,
+		.seat = c->kind == LISTEN_ADMIN ? NULL : &c->seat,
 		.client = &c->stream.peer,
 	};
 }
 
+bool client_may_send(struct client *c)
+{
+	unsigned ms = seat_wait_ms(&c->seat, proxy_now(c->proxy));
+
+	if (ms)
+		loop_timer_set(c->proxy->loop, &c->pace_timer, proxy_now(c->proxy) + ms);
+	return ms == 0;
+}
+
+static void client_paced(struct timer *t)
+{
+	struct client *c = container_of(t, struct client, pace_timer);
+
+	loop_wake(c->proxy->loop, &c->task);
+}
+
+void client_sent(struct client *c, size_t n)
+{
+	seat_sent(&c->seat, proxy_now(c->proxy), n);
+}
+
+/* A balancer's connections are its clients'. */
+static bool client_counts(const struct proxy *p, const struct addr *peer, enum listener_kind kind)
+{
+	return kind != LISTEN_ADMIN && p->shared->crowd &&
+	       !forwarded_trusts(&p->config->server.trusted, peer);
+}
+
 /* ---- beginning and end ---- */
+
+static cold void client_crowded(struct proxy *p, const struct addr *peer)
+{
+	char text[ADDR_TEXT_MAX];
+
+	addr_format_ip(peer, text);
+	stat_inc(&p->stats, STAT_CONNECTIONS_LIMITED);
+	log_limited(LOG_WARN, "client peer=%s refused: more than [limits] allows", text);
+}
 
 void client_accept(struct proxy *p, int fd, const struct addr *peer, enum listener_kind kind)
 {
@@ -54,6 +95,15 @@ void client_accept(struct proxy *p, int fd, const struct addr *peer, enum listen
 	memset(c, 0, sizeof(*c));
 	c->proxy = p;
 	c->kind = kind;
+	c->counted = client_counts(p, peer, kind);
+	if (c->counted && !crowd_enter(p->shared->crowd, peer, &p->config->limits,
+				       kind == LISTEN_HTTPS, proxy_now(p))) {
+		client_crowded(p, peer);
+		pool_put(&p->client_pool, c);
+		close(fd);
+		return;
+	}
+	c->seat.fd = fd;
 	list_init(&c->node);
 	list_init(&c->calls);
 	list_init(&c->calls_new);
@@ -63,6 +113,7 @@ void client_accept(struct proxy *p, int fd, const struct addr *peer, enum listen
 		stat_inc(&p->stats, STAT_CONNECTIONS_NOW);
 	task_init(&c->task, client_run);
 	timer_init(&c->timer, client_timeout);
+	timer_init(&c->pace_timer, client_paced);
 	stream_init(&c->stream, &p->net, &c->task);
 	if (kind == LISTEN_HTTPS && p->config->passes_count > 0)
 		c->stream.divert = passage_is_for;
@@ -78,8 +129,12 @@ static void client_free(struct client *c)
 
 	assert(!c->xfer && !c->h2 && !c->pass && c->calls_count == 0);
 	loop_timer_clear(p->loop, &c->timer);
+	loop_timer_clear(p->loop, &c->pace_timer);
 	loop_unwake(p->loop, &c->task);
 	client_h1_wipe(c);
+	seat_leave(&c->seat);
+	if (c->counted)
+		crowd_leave(p->shared->crowd, &c->stream.peer, proxy_now(p));
 	if (c->in.mem)
 		pool_put(&p->head_pool, c->in.mem);
 	list_remove(&c->node);

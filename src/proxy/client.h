@@ -61,6 +61,9 @@ struct client {
 	const char *end; /* for the access log: why the answer ended early; NULL: ok */
 
 	struct passage *pass; /* or NULL */
+	struct seat seat;
+	struct timer pace_timer; /* until its share lets it have more */
+	bool counted;            /* crowd_leave() is owed */
 
 	/* HTTP/2. */
 	struct h2 *h2;

@@ -413,6 +413,10 @@ enum client_step client_h1_send(struct client *c)
 			loop_wake(c->proxy->loop, &c->task);
 			return STEP_WAIT;
 		}
+		if (!client_may_send(c)) {
+			loop_timer_clear(c->proxy->loop, &c->timer);
+			return STEP_WAIT;
+		}
 		n = client_send_file(c);
 		if (n == -EAGAIN)
 			n = client_send_slab(c);
@@ -420,6 +424,7 @@ enum client_step client_h1_send(struct client *c)
 			return client_kill(c, false, c->stream.err ? "client_gone" : "broken");
 		if (n > 0) {
 			sent += (size_t)n;
+			client_sent(c, (size_t)n);
 			client_arm(c, c->proxy->config->server.send_timeout_ms);
 		} else if (!c->body_done) {
 			/* Upstream or the disk is waited for, not the client. */

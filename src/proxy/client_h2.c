@@ -118,9 +118,12 @@ static int send_all(struct client *c)
 			loop_wake(c->proxy->loop, &c->task);
 			return 0;
 		}
+		if (!client_may_send(c))
+			return 0;
 		n = send_some(c);
 		if (n <= 0)
 			return n;
+		client_sent(c, (size_t)n);
 		sent += (size_t)n;
 		c->sent_ms = proxy_now(c->proxy);
 		if (c->wait == CLIENT_WAITS_ROOM)

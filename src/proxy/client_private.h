@@ -16,8 +16,11 @@ enum {
 
 /* client.c. */
 void client_arm(struct client *c, uint64_t ms);
+/* May it be sent to now?  False: it will be woken. */
+bool client_may_send(struct client *c);
+void client_sent(struct client *c, size_t n);
 /* A request of it, for xfer_start(). */
-struct xfer_request client_asks(const struct client *c, const struct msg *m);
+struct xfer_request client_asks(struct client *c, const struct msg *m);
 /* The only way out: first the requests give back what they have, then the stream closes. */
 enum client_step client_kill(struct client *c, bool graceful, const char *why);
 

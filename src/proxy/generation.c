@@ -11,6 +11,7 @@
 #include "proxy/proxy.h"
 #include "proxy/pull.h"
 #include "proxy/tagcheck.h"
+#include "proxy/tenant.h"
 #include "proxy/token.h"
 #include "proxy/upconn.h"
 #include "proxy/uppool.h"
@@ -77,7 +78,10 @@ struct generation *generation_new(struct setup *s)
 	list_init(&g->uppools);
 	g->mirrors_count = c->mirrors_count + c->passes_count + c->sites_count;
 	g->mirrors = calloc(g->mirrors_count + 1, sizeof(*g->mirrors));
-	if (!g->mirrors) {
+	g->tenants = calloc(c->tenants_count + 1, sizeof(struct tenant *));
+	if (!g->mirrors || !g->tenants) {
+		free(g->mirrors);
+		free(g->tenants);
 		free(g);
 		return NULL;
 	}
@@ -117,6 +121,7 @@ void generation_free(struct generation *g)
 	list_remove(&g->node);
 	uppools_free(&g->uppools);
 	free(g->mirrors);
+	free(g->tenants);
 	setup_unref(g->setup);
 	free(g);
 }
@@ -210,6 +215,24 @@ static void generations_look(struct timer *t)
 		loop_timer_set(p->loop, t, proxy_now(p) + LOOK_MS);
 }
 
+/* Each worker says the same of the rates: the last one to change over has no say of its own. */
+static void tenants_enter(struct proxy *p, struct generation *g)
+{
+	const struct config *c = g->setup->config;
+
+	for (unsigned i = 0; i < c->tenants_count; i++) {
+		const struct conf_tenant *conf = &c->tenants[i];
+		struct tenant *t = tenants_get(p->shared->tenants, conf->name);
+
+		g->tenants[i] = t;
+		if (!t)
+			continue;
+		pthread_mutex_lock(&t->lock);
+		share_set(&t->share, conf->rate_bytes, conf->client_bytes);
+		pthread_mutex_unlock(&t->lock);
+	}
+}
+
 void generation_enter(struct proxy *p, struct generation *g)
 {
 	struct generation *old = p->generation;
@@ -222,6 +245,7 @@ void generation_enter(struct proxy *p, struct generation *g)
 	p->generation = g;
 	pthread_mutex_unlock(&p->uppools_lock);
 	p->config = g->setup->config;
+	tenants_enter(p, g);
 	p->mirrors = g->mirrors;
 	for (unsigned i = 0; i < p->config->mirrors_count; i++)
 		g->mirrors[i].meter = meters_get(&p->meters, g->mirrors[i].name);

@@ -90,8 +90,9 @@ struct generation {
 	struct mirror
 		*mirrors; /* in the order of the configuration; then its passthroughs, its sites */
 	unsigned mirrors_count;
-	struct list uppools; /* what is known of the hosts that they dial */
-	uint64_t ended_ms;   /* when the next one came */
+	struct tenant **tenants; /* in the order of the configuration; NULL: no memory */
+	struct list uppools;     /* what is known of the hosts that they dial */
+	uint64_t ended_ms;       /* when the next one came */
 };
 
 /* Takes a reference on <s>.  NULL: no memory. */

@@ -9,6 +9,7 @@
 #include "http/challenge.h"
 #include "http/form.h"
 #include "proxy/answer.h"
+#include "proxy/door.h"
 #include "proxy/private.h"
 
 enum {
@@ -102,6 +103,8 @@ bool login_route(struct xfer *x)
 	if (i < 0 || c->mirrors[i].auth != AUTH_CLIENT)
 		return false;
 	x->mirror = &x->proxy->mirrors[i];
+	if (!door_lets(x, false))
+		return true;
 	x->path.verb = OCI_NONE;
 	x->path.query = slice_skip(x->target, path.len + 1);
 	if (!private_is_safe(x))

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "http/range.h"
 #include "proxy/answer.h"
+#include "proxy/door.h"
 #include "proxy/gate.h"
 #include "proxy/login.h"
 #include "proxy/recall.h"
@@ -25,6 +26,7 @@ const char *private_challenge(struct xfer *x)
 	const struct upstream *up = private_up(x);
 	const char *name = x->mirror->conf->name;
 	const char *scope = "";
+	const char *prefix;
 
 	if (!up->realm || x->path.verb == OCI_NONE)
 		return NULL;
@@ -33,11 +35,12 @@ const char *private_challenge(struct xfer *x)
 	if (x->route.repo.len)
 		scope = arena_printf(&x->arena, ",scope=\"repository:%.*s:pull\"",
 				     SLICE_FMT(x->route.repo));
-	return scope ? arena_printf(&x->arena,
-				    "Bearer realm=\"https://%.*s" LOGIN_PREFIX
-				    "%s\",service=\"%s\"%s",
-				    SLICE_FMT(x->authority), name, name, scope)
-		     : NULL;
+	prefix = door_prefix(x);
+	return scope && prefix ? arena_printf(&x->arena,
+					      "Bearer realm=\"https://%.*s%s" LOGIN_PREFIX
+					      "%s\",service=\"%s\"%s",
+					      SLICE_FMT(x->authority), prefix, name, name, scope)
+			       : NULL;
 }
 
 static void private_unauthorized(struct xfer *x)
@@ -215,7 +218,7 @@ bool private_ping_route(struct xfer *x)
 	if (i < 0 || c->mirrors[i].auth != AUTH_CLIENT)
 		return false;
 	x->mirror = &x->proxy->mirrors[i];
-	if (private_is_safe(x))
+	if (door_lets(x, false) && private_is_safe(x))
 		x->state = XFER_PING;
 	return true;
 }

@@ -224,7 +224,8 @@ static bool proxy_is_over(struct proxy *p)
 	for (unsigned i = 0; i < p->listeners_count; i++)
 		if (!listen_stopped(&p->listeners[i].ls))
 			return false;
-	if (p->clients_count || p->pulls_count || p->tagchecks_count || p->diskreads_count)
+	if (p->clients_count || p->pulls_count || p->tagchecks_count || p->diskreads_count ||
+	    p->passwords_count)
 		return false;
 	tokens_clear(p, NULL);
 	upconn_close_idle(p);

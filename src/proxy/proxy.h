@@ -73,7 +73,9 @@ struct shared {
 	struct offload *helpers;
 	struct smalls *smalls;
 	struct tenants *tenants;
-	struct stats **stats; /* of all workers */
+	struct crowd *crowd;
+	struct offload *passwords; /* a helper for these alone: they take long */
+	struct stats **stats;      /* of all workers */
 	unsigned workers;
 	int access_fd;        /* -1: off */
 	struct tuning tuning; /* of [server], as far as the kernel takes it; for upstreams, too */
@@ -125,6 +127,7 @@ struct proxy {
 	unsigned passages_count;
 	unsigned visits_count;
 	unsigned diskreads_count;
+	unsigned passwords_count;
 	struct gate *gate;  /* NULL until a mirror with auth = client needs it */
 	struct list tokens; /* most recently used first */
 	unsigned tokens_count;

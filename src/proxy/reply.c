@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 
+#include "proxy/door.h"
 #include "proxy/site.h"
 #include "proxy/visit.h"
 
@@ -89,11 +90,12 @@ void reply_log(struct xfer *x, const struct stream *s, const char *end)
 {
 	struct stats *st = &x->proxy->stats;
 	struct access_line line = {
-		.client = &s->peer,
+		.client = x->client.len ? &x->client : &s->peer,
 		.host = x->authority,
 		.mirror = x->mirror ? x->mirror->name : SLICE_NONE,
+		.tenant = x->tenant ? slice_of(x->tenant->name) : SLICE_NONE,
 		.method = x->method_text,
-		.target = x->target,
+		.target = door_target(x),
 		.major = x->major,
 		.minor = x->minor,
 		.status = x->state == XFER_ANSWER ? x->status : 499,

@@ -35,7 +35,7 @@ static void drop_idle(struct share *s, uint64_t now_ms)
 	for (unsigned i = 0; i < SHARE_CLIENTS_MAX; i++) {
 		struct share_client *c = &s->clients[i];
 
-		if (!c->used || now_ms - c->seen_ms < SHARE_IDLE_MS)
+		if (!c->used || now_ms < c->seen_ms + SHARE_IDLE_MS)
 			continue;
 		if (c->part < 0 || c->own < 0)
 			continue; /* a debt is not got rid of by waiting */
@@ -61,11 +61,13 @@ static void fill_client(const struct share *s, struct share_client *c, int64_t p
 
 static void fill(struct share *s, uint64_t now_ms)
 {
-	uint64_t ms = now_ms - s->filled_ms, all;
+	uint64_t ms, all;
 	int64_t over, part;
 
-	if (ms < FILL_MS)
+	/* Workers read the clock at moments of their own. */
+	if (now_ms < s->filled_ms + FILL_MS)
 		return;
+	ms = now_ms - s->filled_ms;
 	/* After a pause of all, no more than a burst. */
 	if (ms > SHARE_BURST_MS)
 		ms = SHARE_BURST_MS;

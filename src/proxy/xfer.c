@@ -9,6 +9,8 @@
 #include "base/log.h"
 #include "config/policy.h"
 #include "proxy/answer.h"
+#include "proxy/door.h"
+#include "proxy/forwarded.h"
 #include "proxy/local.h"
 #include "proxy/login.h"
 #include "proxy/guide.h"
@@ -75,9 +77,17 @@ void xfer_start(struct xfer *x, struct proxy *p, struct task *owner, const struc
 	x->if_range = keep(x, msg_field(m, "If-Range"));
 	x->user_agent = keep(x, msg_field(m, "User-Agent"));
 	x->wants_html = msg_has_token(m, "Accept", SLICE("text/html"));
+	x->client = *r->client;
+	x->cert = r->cert;
+	x->seat = r->seat;
 	x->forwarded_https = slice_ieq(msg_field(m, "X-Forwarded-Proto"), SLICE("https"));
+	if (p->config->server.trusted.count) {
+		x->forwarded_https &= forwarded_trusts(&p->config->server.trusted, r->client);
+		forwarded_find(m, &p->config->server.trusted, &x->client);
+	}
 	if (site_take(x, r))
 		return;
+	door_begin(x);
 	if (msg_field(m, "Authorization").ptr)
 		x->authorization = strndup(msg_field(m, "Authorization").ptr,
 					   msg_field(m, "Authorization").len);
@@ -123,6 +133,8 @@ static enum step xfer_route_image(struct xfer *x)
 		return STEP_MORE;
 	}
 	x->mirror = &x->proxy->mirrors[x->route.mirror];
+	if (!door_lets(x, true))
+		return STEP_MORE;
 	if (!private_is(x))
 		private_forget(x);
 	else if (!private_is_safe(x))
@@ -165,6 +177,10 @@ static enum step xfer_route(struct xfer *x)
 		x->state = XFER_SITE;
 		return STEP_MORE;
 	}
+	if (!door_run(x))
+		return STEP_WAIT;
+	if (x->state == XFER_ANSWER)
+		return STEP_MORE;
 	if (guide_route(x))
 		return STEP_MORE;
 	oci_parse(&x->arena, x->target, &x->path);
@@ -667,6 +683,7 @@ bool xfer_run(struct xfer *x)
 
 bool xfer_close(struct xfer *x)
 {
+	door_leave(x);
 	tagcheck_leave(&x->tagwait);
 	fetch_close(&x->fetch);
 	if (x->visit && !visit_close(x->visit))

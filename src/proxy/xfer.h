@@ -20,10 +20,12 @@
 #include "proxy/fetch.h"
 #include "proxy/oci.h"
 #include "proxy/route.h"
+#include "proxy/seat.h"
 #include "proxy/small.h"
 #include "proxy/tagcheck.h"
 
 struct login;
+struct password;
 struct visit;
 
 enum xfer_state {
@@ -74,6 +76,21 @@ struct xfer {
 	unsigned major, minor; /* of HTTP */
 	const char *sni;       /* NULL: no TLS, or none sent */
 
+	/* Whose it is: door.h. */
+	struct addr client; /* who asks, as far as it is known */
+	const char *cert;   /* common name of the certificate that it has shown, or NULL */
+	struct seat *seat;  /* its connection's; NULL: of none */
+	bool admitted;
+	bool login_wrong;
+	const struct conf_tenant *of_secret; /* its secret stood in the path */
+	const struct conf_tenant *of_login;
+	const struct conf_login *login_of;
+	const struct conf_tenant *of_login_asked; /* while <password> is being checked */
+	const struct conf_login *login_asked;     /* NULL: there is no such user */
+	struct password *password;
+	const struct conf_tenant *tenant; /* NULL: there are none, or it is not known yet */
+	struct tenant *account;           /* counts for it; NULL: no memory was there */
+
 	struct oci_path path;
 	struct route route;
 	struct mirror *mirror;
@@ -115,8 +132,10 @@ struct xfer {
 struct xfer_request {
 	const struct msg *msg;
 	enum listener_kind kind;
-	bool on_loopback;          /* LISTEN_ADMIN alone */
-	const char *sni;           /* borrowed while the xfer lives */
+	bool on_loopback; /* LISTEN_ADMIN alone */
+	const char *sni;  /* borrowed while the xfer lives, as are the next two */
+	const char *cert;
+	struct seat *seat;
 	const struct addr *client; /* borrowed during xfer_start() */
 };
 
