@@ -394,13 +394,38 @@ static bool is_token_path(const struct xfer *x)
 	       has_logins(config_of(x));
 }
 
-/* The token endpoint asks for nothing but a login. */
+static bool has_secrets(const struct config *c)
+{
+	for (unsigned i = 0; i < c->tenants_count; i++)
+		if (c->tenants[i].secret)
+			return true;
+	return false;
+}
+
+/*
+ * podman and skopeo ask /v2/ without the path that they were given, and do not go on after a 403:
+ * where a path may lead in, /v2/ alone says yes to all, as it says nothing.
+ */
+static bool is_bare_ping(const struct xfer *x)
+{
+	struct slice path = slice_first(x->target, slice_find(x->target, '?'));
+
+	return !x->of_secret && has_secrets(config_of(x)) &&
+	       (slice_eq(path, SLICE("/v2/")) || slice_eq(path, SLICE("/v2")));
+}
+
+/*
+ * The token endpoint asks for nothing but a login.  For that reason of podman's, where both a path
+ * and a login may lead in, who has no login gets a token that is of no use.
+ */
 static void decide_token(struct xfer *x)
 {
 	if (x->method != METHOD_GET)
 		answer_error(x, 405, "UNSUPPORTED", SLICE("tokens are given by GET"));
 	else if (x->of_login)
 		give_token(x);
+	else if (!x->login_wrong && has_secrets(config_of(x)))
+		answer_text(x, 200, "application/json", "{\"token\":\"none\",\"expires_in\":300}");
 	else
 		ask_for_login(x, true);
 }
@@ -413,6 +438,11 @@ static void decide(struct xfer *x)
 
 	if (is_token_path(x)) {
 		decide_token(x);
+		return;
+	}
+	if (!t && !login && !x->login_wrong && is_bare_ping(x)) {
+		x->cache = "local";
+		answer_text(x, 200, "application/json", "{}");
 		return;
 	}
 	if (!t || x->login_wrong) {

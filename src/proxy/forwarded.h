@@ -7,9 +7,9 @@
 #include "net/addr.h"
 
 /*
- * *client is the peer when it is called, and stays it unless that is in <trusted>.  Then the field's
- * addresses are gone through from the last one: each was added by the one that is known so far, and
- * counts if that is trusted.  What is no address ends that.
+ * *client is the peer when it is called, and stays it unless that is in <trusted>.  Then the
+ * field's addresses are gone through from the last one: each was added by the one that is known so
+ * far, and counts if that is trusted.  What is no address ends that.
  */
 void forwarded_find(const struct msg *m, const struct conf_nets *trusted, struct addr *client);
 /* Is it in one of these networks? */
