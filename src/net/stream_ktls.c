@@ -21,6 +21,7 @@ bool stream_ktls_may(const struct stream *s)
 
 bool stream_ktls_begin(struct stream *s)
 {
+	static bool said;
 	int err;
 
 	assert(!s->ktls && stream_tx_idle(s));
@@ -31,9 +32,10 @@ bool stream_ktls_begin(struct stream *s)
 	s->ktls_refused = err < 0;
 	if (err == 0)
 		stat_inc(s->net->stats, STAT_TLS_KERNEL_CONNECTIONS);
-	else
-		log_limited(LOG_WARN, "tls ktls refused by the kernel: %s; %s goes on by ours",
-			    err_text(err), s->tls_text);
+	else if (!__atomic_exchange_n(&said, true, __ATOMIC_RELAXED))
+		log_warn("tls ktls refused by the kernel: %s; such connections (%s) go on by our "
+			 "own records; said once",
+			 err_text(err), s->tls_text);
 	return s->ktls;
 }
 

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -74,6 +75,23 @@ static inline void certs_ca(const char *name)
 
 #define CERTS_EC "ec -pkeyopt ec_paramgen_curve:P-256"
 
+/* True: they are there already. */
+static inline bool certs_folder(void)
+{
+	const char *kept = getenv("NET_CERTS"); /* where they are kept for the next run */
+	const char *tmp = getenv("TMPDIR");
+
+	if (kept) {
+		snprintf(certs_dir, sizeof(certs_dir), "%.60s", kept);
+		return access(certs_path("cn.pem"), R_OK) == 0;
+	}
+	snprintf(certs_dir, sizeof(certs_dir), "%.40s/sluice-net-XXXXXX", tmp ? tmp : "/tmp");
+	if (!mkdtemp(certs_dir))
+		abort();
+	atexit(certs_remove);
+	return false;
+}
+
 /*
  * ca.pem; other-ca.pem; main (EC, 127.0.0.1, localhost, main.test, *.wild.test); rsa (rsa.test,
  * 127.0.0.1); second (second.test); expired and future (127.0.0.1); cn (no SAN).
@@ -81,14 +99,14 @@ static inline void certs_ca(const char *name)
 static inline void certs_make(void)
 {
 	static const char days[] = "-days 10";
+	bool there;
 
 	if (certs_dir[0])
 		return;
-	snprintf(certs_dir, sizeof(certs_dir), "%.40s/sluice-net-XXXXXX",
-		 getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
-	if (!mkdtemp(certs_dir))
-		abort();
-	atexit(certs_remove);
+	there = certs_folder();
+	setenv("SSL_CERT_FILE", certs_path("ca.pem"), 1);
+	if (there)
+		return;
 	certs_run(
 		"printf '%%s\\n' '[ca]' 'default_ca=x' '[x]' 'database=d/index' 'serial=d/serial' "
 		"'new_certs_dir=d' 'default_md=sha256' 'policy=p' 'unique_subject=no' '[p]' "
@@ -104,5 +122,4 @@ static inline void certs_make(void)
 	certs_leaf("ca", "future", CERTS_EC, "x", "IP:127.0.0.1",
 		   "-startdate 20490101000000Z -enddate 20490201000000Z");
 	certs_leaf("ca", "cn", CERTS_EC, "cn.test", "", days);
-	setenv("SSL_CERT_FILE", certs_path("ca.pem"), 1);
 }

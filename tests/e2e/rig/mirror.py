@@ -48,6 +48,16 @@ def sluice(*argv, seconds=20):
                           timeout=seconds, stdin=subprocess.DEVNULL, env={**os.environ, **SAN})
 
 
+def asked():
+    """What the environment asks of every Sluice: SLUICE_SET="server.ktls=on cache.free=1M"."""
+    out = {}
+    for word in os.environ.get("SLUICE_SET", "").split():
+        place, _, value = word.partition("=")
+        section, _, key = place.rpartition(".")
+        out.setdefault(section, {})[key] = value
+    return out
+
+
 class Sluice:
     """By default a mirror of the rig's front, under three names, with all four listeners.
 
@@ -81,7 +91,7 @@ class Sluice:
             "cache": {"path": self.cache, "size": "4G", "free": "100M"},
             "mirror docker.io": {"host": ["127.0.0.1", "docker.mirror.test"], **up},
             "mirror second.test": {"host": "second.mirror.test", **up},
-        }, config or {})
+        }, merge(asked(), config or {}))
         for d in (self.acme, self.cache):
             d.mkdir(exist_ok=True)
         self.file = self.dir / "sluice.ini"
