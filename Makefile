@@ -6,6 +6,7 @@
 # make bench      beside nginx, h2o, Varnish, docker-registry, in one run; BENCH_ARGS="--only blob"
 # make bench-bbr  a download before and after sluice-tune, by loss (minutes)
 # make bench-loss parallel ranges and BBR on a line with loss, in a kernel of its own (minutes)
+# make test-ktls  pulls by kernel TLS in Debian's kernels of today and later (minutes)
 # make analyze    clang-tidy and gcc -fanalyzer         make cdb          compile_commands.json
 # make format     clang-format over src and tests       make format-check
 # make install    DESTDIR= PREFIX=/usr/local            make uninstall
@@ -136,7 +137,7 @@ apt-build:
 apt-check: | apt-build
 	$(apt) $(CHECK_PKGS)
 apt-test: | apt-build
-	$(apt) --quiet-services $(foreach p,$(TEST_PKGS),'$(p)')
+	$(apt) --quiet-services $(foreach p,$(TEST_PKGS) $(KERNEL_PKGS),'$(p)')
 apt-demo: | apt-build
 	$(apt) --quiet-services $(foreach p,$(DEMO_PKGS),'$(p)')
 apt-run: | apt-build
@@ -145,6 +146,8 @@ apt-fuzz: | apt-build
 	$(apt) $(foreach p,$(FUZZ_PKGS),'$(p)')
 apt-kernel: | apt-build
 	$(apt) $(KERNEL_PKGS)
+apt-ktls: apt-kernel
+	$(apt) qemu-system-x86
 apt-bench: | apt-build
 	$(apt) --quiet-services $(foreach p,$(BENCH_PKGS),'$(p)')
 apt-lint: | apt-build
@@ -160,6 +163,11 @@ check: $(UNIT) $(SIM) | apt-check
 
 test: $(PROGRAMS:%=$(BUILD)/%) $(UNIT) $(SIM) all pages $(if $(SAN),,deb) | apt-test
 	$(Q)$(RUN_TESTS) tidy format unit fuzz e2e
+
+# One of these kernels is part of `make test`.
+test-ktls: all $(BUILD)/tests/unit/net_ktls_test | apt-test apt-ktls
+	$(Q)tests/kernel/fetch release bookworm-backports trixie-backports
+	$(Q)SLUICE=$(CURDIR)/$(BUILD)/sluice tests/kernel/ktls.py --core
 
 tidy: | apt-check
 	$(Q)$(PYTHON) tests/tidy.py
@@ -281,8 +289,8 @@ help:
 FORCE:
 .PHONY: bench apt-bench all check test tidy format format-check demo run fuzz fuzz-smoke fuzzers analyze cdb install \
         install-files uninstall pages deb test-deb \
-        test-debian13 clean distclean help deps apt-build apt-check apt-test apt-demo apt-run \
-        apt-fuzz apt-kernel apt-lint bench-loss bench-bbr FORCE
+        test-debian13 test-ktls clean distclean help deps apt-build apt-check apt-test apt-demo apt-run \
+        apt-fuzz apt-kernel apt-ktls apt-lint bench-loss bench-bbr FORCE
 .SECONDARY:
 
 -include $(OBJ:.o=.d) $(UNIT:=.d) $(SIM_OBJ:.o=.d) $(FUZZ:=.d)

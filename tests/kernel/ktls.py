@@ -277,11 +277,13 @@ def guest(kernel, seconds, *command):
 
 def outside(kernel, folder):
     here = [str(HERE / "ktls.py"), "--inside", folder, *["--quick"][:args.quick]]
-    status = guest(kernel, args.seconds, "bash", "-c", shlex.join([str(unit_test())]) + " && " + shlex.join(here))
+    status = guest(kernel, args.seconds, "bash", "-c",
+                   f"{shlex.quote(str(unit_test()))} && {shlex.join(here)}")
     if status == 0 and args.core:
         os.environ["SLUICE_SET"] = "server.ktls=on"
-        status = guest(kernel, args.seconds * 3, "/usr/bin/python3", "-m", "pytest", "-q", "-x", "-p",
-                       "no:cacheprovider", *CORE)
+        tests = ["/usr/bin/python3", "-m", "pytest", "-q", "-x", "--color=no", "-p", "no:cacheprovider", *CORE]
+        status = guest(kernel, args.seconds * 3, "bash", "-c",
+                       shlex.join(tests) + " && grep '^TlsTxSw[[:space:]]*[1-9]' /proc/net/tls_stat")
     return status
 
 
