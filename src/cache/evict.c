@@ -8,6 +8,8 @@
  * and, once that is closed, found missing and fetched again.  Rare, and never wrong.
  */
 #include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
 
 #include "base/log.h"
 #include "cache/cache_private.h"
@@ -36,18 +38,38 @@ static bool evict_helps(struct cache *c)
 	return disk_is_usable(c) || c->disk.err == -ENOSPC || c->disk.err == -EDQUOT;
 }
 
-static void evict_blob(struct cache *c, struct blob *b)
+/*
+ * Another server on this folder has used it, more than an hour after we did, which is how exact
+ * access times are.  Ours is what was written into it at most; a time to come is nobody's.
+ */
+static bool evict_is_used(struct cache *c, const struct blob *b, const char *path, uint32_t now_s)
 {
+	struct stat st;
+
+	return fstatat(c->store.root_fd, path, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	       st.st_atime > (int64_t)b->used_s + CACHE_TOUCH_S && st.st_atime <= (int64_t)now_s;
+}
+
+/* False: it stays, as used now, so that it is not asked again in this run. */
+static bool evict_blob(struct cache *c, struct blob *b)
+{
+	uint32_t now_s = cache_now_s();
 	char path[STORE_PATH_MAX];
 	int err;
 
 	store_path(&c->store, b->kind, &b->digest, b->type, path);
+	if (evict_is_used(c, b, path, now_s)) {
+		if (!index_put_back(&c->index, b, now_s))
+			blob_unref(b);
+		return false;
+	}
 	err = store_remove(&c->store, path);
 	if (err < 0 && err != -ENOENT)
 		cache_fault(c, "cannot remove a file", path, err);
 	__atomic_fetch_add(&c->evictions, 1, __ATOMIC_RELAXED);
 	log_debug("cache evicted=%s bytes=%llu", path, (unsigned long long)b->size);
 	blob_unref(b);
+	return true;
 }
 
 static void evict_bytes(struct cache *c, uint64_t need)
@@ -57,8 +79,10 @@ static void evict_bytes(struct cache *c, uint64_t need)
 
 	while (gone < need && !__atomic_load_n(&c->closing, __ATOMIC_RELAXED) &&
 	       (b = index_take_oldest(&c->index))) {
-		gone += b->size;
-		evict_blob(c, b);
+		uint64_t bytes = b->size;
+
+		if (evict_blob(c, b))
+			gone += bytes;
 	}
 	/* Until it is looked at again, so that what was made room for once is not twice. */
 	if (gone > 0 && __atomic_load_n(&c->disk.free_bytes, __ATOMIC_RELAXED) != UINT64_MAX)

@@ -353,6 +353,29 @@ static int shard_take_idle_fd(struct shard *sh)
 	return fd;
 }
 
+/* saved_s: the file tells when the other used it, and no less. */
+bool index_put_back(struct index *ix, struct blob *b, uint32_t now_s)
+{
+	uint64_t hash = index_hash(ix, b->kind, &b->digest);
+	struct shard *sh = index_shard(ix, hash);
+	bool fresh;
+
+	assert(blob_state(b) == BLOB_READY && !b->indexed);
+	pthread_mutex_lock(&sh->lock);
+	fresh = !shard_find(sh, hash, b->kind, &b->digest);
+	if (fresh) {
+		blob_mark_used(b, now_s);
+		b->saved_s = b->used_s;
+		shard_insert(sh, hash, b);
+		list_push_front(&sh->lru, &b->lru);
+		index_count(ix, b, 1);
+		if (b->fd >= 0)
+			index_fd_opened(sh, b);
+	}
+	pthread_mutex_unlock(&sh->lock);
+	return fresh;
+}
+
 /*
  * Goes round the shards, so the order of use decides within each only; all closed are idle anyway.
  */

@@ -56,6 +56,11 @@ bool index_remove(struct blob *b);
 
 /* Takes out the one used longest ago, with the index's reference; NULL: nothing is idle. */
 struct blob *index_take_oldest(struct index *ix) must_check;
+/*
+ * What that gave, back into the index as used at <now_s>: another process used its file.  False:
+ * there is one of its key meanwhile.
+ */
+bool index_put_back(struct index *ix, struct blob *b, uint32_t now_s) must_check;
 /* Closes files that nobody reads until at most fds_max are open. */
 void index_trim_fds(struct index *ix);
 

@@ -302,6 +302,50 @@ TEST(evict_by_last_use_within_the_size)
 	loop_free(l);
 }
 
+/* Two servers on one folder: what the other used later than we did is not our oldest. */
+TEST(evict_spares_what_another_server_uses)
+{
+	struct cache_opts opts = { .size_bytes = 40 };
+	struct cache_totals totals;
+	char path[STORE_PATH_MAX];
+	struct digest d[4];
+	struct blob *b;
+	struct rig r;
+
+	require(rig_init(&r, &opts));
+	rig_settle(&r);
+	for (unsigned i = 0; i < 4; i++) {
+		digest_of_number(i, &d[i]);
+		plant(&r, &d[i], "0123456789", 40000 - i * 8000); /* 0 is the oldest */
+	}
+	rig_reopen(&r);
+	require(cache_get(r.cache, CACHE_BLOB, &d[0], &b) == CACHE_HIT); /* its file is open */
+	blob_unref(b);
+	store_path(&r.cache->store, CACHE_BLOB, &d[1], 0, path);
+	require(store_touch(&r.cache->store, path, cache_now_s() - 60) == 0);
+	store_path(&r.cache->store, CACHE_BLOB, &d[2], 0, path);
+	require(store_touch(&r.cache->store, path, cache_now_s() + 86400) == 0); /* a wrong clock */
+	cache_resize(r.cache, 20, 0);
+	rig_settle(&r);
+	cache_totals(r.cache, &totals);
+	check_eq(totals.bytes, 20);
+	check_eq(totals.blobs, 2);
+	check_eq(totals.evictions, 2);
+	for (unsigned i = 0; i < 2; i++) {
+		b = cache_peek(r.cache, CACHE_BLOB, &d[i]);
+		check(b != NULL);
+		if (b)
+			blob_unref(b);
+	}
+	/* It was spared once: with nobody using it, it goes. */
+	cache_resize(r.cache, 1, 0);
+	rig_settle(&r);
+	cache_totals(r.cache, &totals);
+	check_eq(totals.blobs, 0);
+	check_eq(totals.evictions, 4);
+	rig_fini(&r);
+}
+
 TEST(evict_spares_what_is_read_even_over_the_size)
 {
 	struct cache_opts opts = { .size_bytes = 1000 };
