@@ -83,6 +83,12 @@ def repack(deb, out, version, ini=None):
     return name
 
 
+def shipped(deb):
+    """The configuration in the package."""
+    return subprocess.run(f'dpkg-deb --fsys-tarfile "{deb}" | tar -xO .{INI}', shell=True, check=True,
+                          capture_output=True, text=True).stdout
+
+
 def files_of(root):
     """All that a package might leave behind."""
     skip = r"\( -path /var/lib/dpkg -o -path /var/lib/apt -o -path /var/cache/apt -o -path /var/log " \
@@ -147,7 +153,7 @@ def test_package(root, net, tmp_path):
         assert owner(root, path) == who, path
     assert root.path("/etc/systemd/system/multi-user.target.wants/sluice.service").is_symlink()
     assert "is good" in root.run("setpriv", "--reuid=sluice", "--regid=sluice", "--clear-groups", "sluice", "check")
-    assert root.path(INI).read_text() == (ROOT / "conf/sluice.ini").read_text()
+    assert root.path(INI).read_text() == shipped(deb)
 
     # It serves with the file as it came; then with a mirror of our own.
     upstream = net.inside(lambda: Upstream("127.0.0.1"))
