@@ -25,6 +25,7 @@
 #include "proxy/proxy.h"
 #include "proxy/small.h"
 #include "proxy/crowd.h"
+#include "proxy/tally.h"
 #include "proxy/tenant.h"
 #include "sys/cpus.h"
 #include "sys/notify.h"
@@ -199,6 +200,11 @@ static bool open_access_log(struct server *s)
 {
 	const struct conf_server *conf = &s->config->server;
 
+	if (conf->access != ACCESS_OFF) {
+		s->shared.tallies = tallies_new();
+		if (!s->shared.tallies)
+			return cli_fail("no memory for the access log");
+	}
 	switch (conf->access) {
 	case ACCESS_OFF: return true;
 	case ACCESS_STDOUT: s->shared.access_fd = STDOUT_FILENO; return true;
@@ -517,6 +523,7 @@ static void server_down(struct server *s)
 		setup_unref(s->shared.setup);
 	if (s->tls_up)
 		tls_global_fini();
+	tallies_free(s->shared.tallies);
 	if (s->shared.smalls)
 		smalls_free(s->shared.smalls);
 	free(s->shared.stats);

@@ -86,7 +86,7 @@ const struct schema_key schema_keys[] = {
 	  .help = "folder served by http under /.well-known/acme-challenge/" },
 	{ SERVER(access_log), .key = "access_log", .type = VALUE_LOG, .by_default = "stdout",
 	  .check = files_check_log,
-	  .help = "one line per request: stdout, off, or a file" },
+	  .help = "one line per request and one per pull: stdout, off, or a file" },
 	{ SERVER(access_format), .key = "access_format", .type = VALUE_CHOICE,
 	  .choices = "combined json", .by_default = "combined",
 	  .help = "shape of the access log's lines" },

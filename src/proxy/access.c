@@ -2,6 +2,7 @@
 #include "proxy/access.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
@@ -9,6 +10,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "proxy/tally.h"
 
 /*
  * Text from outside is cut, so that a line has a bound: each byte may become six ("\u00ff"), and
@@ -244,29 +246,114 @@ static void put_json(struct buf *b, const struct access_line *line)
 	assert(fits);
 }
 
-static bool has_room(const struct access_log *a)
+/* ---- pulls ---- */
+
+/*
+ * The same shapes, so that tools find what they look for: method PULL, the image as the path, and
+ * no bytes, since its requests have told of them.
+ */
+static void put_pull_combined(struct buf *b, const struct tally *t, const char *image)
 {
+	const struct access_line line = { .client = &t->client };
+	const struct tm tm = now_utc();
+	char when[64];
+	bool fits;
+
+	(void)strftime(when, sizeof(when), " - - [%d/%b/%Y:%H:%M:%S +0000] \"PULL /", &tm);
+	put_client(b, &line);
+	put_text(b, when);
+	put_escaped(b, slice_of(image), TARGET_MAX, "\\x");
+	fits = buf_printf(b, " HTTP/1.1\" %d - \"-\" \"", t->status);
+	put_or_dash(b, slice_of(t->agent), AGENT_MAX);
+	fits = fits && buf_printf(b, "\" hit=%ju miss=%ju blobs=%u requests=%u errors=%u ms=%ju",
+				  (uintmax_t)t->hit_bytes, (uintmax_t)t->miss_bytes, t->blobs,
+				  t->requests, t->errors, (uintmax_t)(t->last_ms - t->begun_ms));
+	put_text(b, " mirror=\"");
+	put_or_dash(b, slice_of(t->mirror), NAME_MAX_BYTES);
+	put_text(b, "\" tenant=");
+	put_or_dash(b, slice_of(t->tenant), NAME_MAX_BYTES);
+	put_text(b, "\n");
+	assert(fits);
+}
+
+static void put_pull_json(struct buf *b, const struct tally *t, const char *image)
+{
+	const struct access_line line = { .client = &t->client };
+	const struct tm tm = now_utc();
+	char when[64];
+	bool fits;
+
+	(void)strftime(when, sizeof(when), "{\"time\":\"%Y-%m-%dT%H:%M:%SZ\",\"client\":\"", &tm);
+	put_text(b, when);
+	put_client(b, &line);
+	put_json_text(b, "\",\"mirror\":\"", slice_of(t->mirror), NAME_MAX_BYTES);
+	put_json_text(b, "\",\"tenant\":\"", t->tenant[0] ? slice_of(t->tenant) : SLICE("-"),
+		      NAME_MAX_BYTES);
+	put_json_text(b, "\",\"method\":\"PULL\",\"path\":\"/", slice_of(image), TARGET_MAX);
+	put_json_text(b, "\",\"image\":\"", slice_of(image), TARGET_MAX);
+	fits = buf_printf(b,
+			  "\",\"status\":%d,\"bytes\":0,\"hit_bytes\":%ju,\"miss_bytes\":%ju,"
+			  "\"blobs\":%u,\"requests\":%u,\"errors\":%u,\"ms\":%ju",
+			  t->status, (uintmax_t)t->hit_bytes, (uintmax_t)t->miss_bytes, t->blobs,
+			  t->requests, t->errors, (uintmax_t)(t->last_ms - t->begun_ms));
+	put_json_text(b, ",\"ua\":\"", slice_of(t->agent), AGENT_MAX);
+	put_text(b, "\"}\n");
+	assert(fits);
+}
+
+/* ---- lines into the buffer ---- */
+
+bool access_has_room(struct access_log *a)
+{
+	if (ACCESS_BUF_BYTES - a->len[a->filling] < LINE_MAX_BYTES && !op_busy(&a->op))
+		access_swap(a);
 	return ACCESS_BUF_BYTES - a->len[a->filling] >= LINE_MAX_BYTES;
+}
+
+/* False: there is none, or no room, which is counted. */
+static bool line_begin(struct access_log *a, struct buf *b)
+{
+	if (a->fd < 0)
+		return false;
+	if (!access_has_room(a)) {
+		stat_inc(a->stats, STAT_ACCESS_DROPPED);
+		return false;
+	}
+	buf_init(b, a->mem[a->filling], ACCESS_BUF_BYTES);
+	b->tail = a->len[a->filling];
+	return true;
+}
+
+static void line_end(struct access_log *a, const struct buf *b)
+{
+	a->len[a->filling] = b->tail;
+	access_arm(a);
 }
 
 void access_line(struct access_log *a, const struct access_line *line)
 {
 	struct buf b;
 
-	if (a->fd < 0)
+	if (!line_begin(a, &b))
 		return;
-	if (!has_room(a) && !op_busy(&a->op))
-		access_swap(a);
-	if (!has_room(a)) {
-		stat_inc(a->stats, STAT_ACCESS_DROPPED);
-		return;
-	}
-	buf_init(&b, a->mem[a->filling], ACCESS_BUF_BYTES);
-	b.tail = a->len[a->filling];
 	switch (a->format) {
 	case FORMAT_COMBINED: put_combined(&b, line); break;
 	case FORMAT_JSON: put_json(&b, line); break;
 	}
-	a->len[a->filling] = b.tail;
-	access_arm(a);
+	line_end(a, &b);
+}
+
+void access_pull(struct access_log *a, const struct tally *t)
+{
+	char image[3 * TALLY_NAME + 2];
+	struct buf b;
+
+	if (!line_begin(a, &b))
+		return;
+	snprintf(image, sizeof(image), "%s/%s%s", t->mirror, t->repo, t->ref);
+	switch (a->format) {
+	case FORMAT_COMBINED: put_pull_combined(&b, t, image); break;
+	case FORMAT_JSON: put_pull_json(&b, t, image); break;
+	}
+	line_end(a, &b);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * The access log: one line per request, buffered per worker and written by the loop; a worker never
- * waits for it.  When two buffers are full the line is dropped and counted.
+ * The access log: one line per request, and one per pull (tally.h), buffered per worker and
+ * written by the loop; a worker never waits for it.  When two buffers are full the line is dropped
+ * and counted.
  */
 #pragma once
 
@@ -47,8 +48,14 @@ struct access_line {
 	const char *tls; /* "TLSv1.3/AES_128_GCM" or "-" */
 };
 
+struct tally;
+
 int access_init(struct access_log *a, struct loop *l, struct stats *st, int fd,
 		enum conf_format format) must_check;
 void access_line(struct access_log *a, const struct access_line *line);
+/* One pull, as a line of its own. */
+void access_pull(struct access_log *a, const struct tally *t);
+/* Would a line find room now? */
+bool access_has_room(struct access_log *a) must_check;
 /* Writes what is buffered, waiting for it: when the loop has stopped. */
 void access_fini(struct access_log *a);

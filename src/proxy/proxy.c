@@ -13,6 +13,7 @@
 #include "proxy/poolcheck.h"
 #include "proxy/pull.h"
 #include "proxy/tagcheck.h"
+#include "proxy/tell.h"
 #include "proxy/token.h"
 #include "proxy/upconn.h"
 
@@ -110,6 +111,7 @@ int proxy_init(struct proxy *p, struct shared *shared, const struct proxy_listen
 	task_init(&p->end_task, proxy_end);
 	timer_init(&p->drain_timer, proxy_drain_over);
 	timer_init(&p->end_timer, proxy_end_poll);
+	tell_init(p);
 	proxy_pools(p);
 	p->hot = hot_new();
 	err = loop_new(&p->loop, &lo, why);
@@ -237,7 +239,7 @@ static void proxy_end(struct task *task)
 {
 	struct proxy *p = container_of(task, struct proxy, end_task);
 
-	if (!proxy_is_over(p))
+	if (!proxy_is_over(p) || !tell_rest(p))
 		return;
 	if (!p->resolver_gone) {
 		p->resolver_gone = true;

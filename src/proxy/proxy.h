@@ -77,7 +77,8 @@ struct shared {
 	struct offload *passwords; /* a helper for these alone: they take long */
 	struct stats **stats;      /* of all workers */
 	unsigned workers;
-	int access_fd;        /* -1: off */
+	int access_fd;           /* -1: off */
+	struct tallies *tallies; /* pulls, for the access log; NULL: it is off */
 	struct tuning tuning; /* of [server], as far as the kernel takes it; for upstreams, too */
 	struct ktls ktls;     /* what the kernel's TLS is used for */
 	bool draining;        /* atomic: healthz says so */
@@ -98,6 +99,7 @@ struct proxy {
 	struct cache *cache;
 	struct hot *hot; /* small bodies of it */
 	struct access_log access;
+	struct timer tell_timer; /* lines of pulls: tell.h */
 	struct meters meters;
 	struct board board;
 	pthread_mutex_t uppools_lock; /* of generation->uppools: see uppool.h */

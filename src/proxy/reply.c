@@ -6,6 +6,7 @@
 #include "proxy/door.h"
 #include "proxy/site.h"
 #include "proxy/visit.h"
+#include "proxy/tell.h"
 
 static void put(struct reply_head *h, const char *name, const char *value)
 {
@@ -111,6 +112,7 @@ void reply_log(struct xfer *x, const struct stream *s, const char *end)
 
 	if (x->kind == LISTEN_ADMIN)
 		return;
+	tell_end(x, end == NULL);
 	access_line(&x->proxy->access, &line);
 	if (x->status != 101) /* that was no wait */
 		stat_time(st, HIST_REQUEST, line.ms);

@@ -18,6 +18,7 @@
 #include "proxy/private.h"
 #include "proxy/pull.h"
 #include "proxy/recall.h"
+#include "proxy/tell.h"
 #include "proxy/site.h"
 #include "proxy/visit.h"
 
@@ -135,6 +136,7 @@ static enum step xfer_route_image(struct xfer *x)
 	x->mirror = &x->proxy->mirrors[x->route.mirror];
 	if (!door_lets(x, true))
 		return STEP_MORE;
+	tell_begin(x);
 	if (!private_is(x))
 		private_forget(x);
 	else if (!private_is_safe(x))
@@ -684,6 +686,7 @@ bool xfer_run(struct xfer *x)
 bool xfer_close(struct xfer *x)
 {
 	door_leave(x);
+	tell_end(x, false);
 	tagcheck_leave(&x->tagwait);
 	fetch_close(&x->fetch);
 	if (x->visit && !visit_close(x->visit))

@@ -26,6 +26,7 @@
 
 struct login;
 struct password;
+struct tally;
 struct visit;
 
 enum xfer_state {
@@ -126,6 +127,7 @@ struct xfer {
 	uint64_t body_bytes; /* BLOB_SIZE_UNKNOWN: until the end */
 	struct body body;    /* empty for HEAD, 304 ... */
 	const char *cache;   /* for the access log */
+	struct tally *tally; /* of its pull: tell.h; or NULL */
 	bool close;          /* the connection must not be used again */
 };
 

@@ -189,7 +189,14 @@ class Sluice:
                         lambda: f"{name} >= {least}; it is {self.metrics().get(name)}")
 
     def access(self):
-        """The access log as a list of dicts."""
+        """The access log's lines of requests as a list of dicts."""
+        return [x for x in self.access_all() if x["method"] != "PULL"]
+
+    def pulls(self):
+        """Its lines of pulls, which come some seconds later."""
+        return [x for x in self.access_all() if x["method"] == "PULL"]
+
+    def access_all(self):
         if not self.access_path.exists():
             return []
         return [json.loads(x) for x in self.access_path.read_text().splitlines() if x]
