@@ -100,7 +100,7 @@ void reply_log(struct xfer *x, const struct stream *s, const char *end)
 		.major = x->major,
 		.minor = x->minor,
 		.status = x->state == XFER_ANSWER ? x->status : 499,
-		.bytes = x->visit ? x->visit->down_bytes : x->body.total,
+		.bytes = x->status == 101 && x->visit ? x->visit->down_bytes : x->body.total,
 		.bytes_up = x->visit ? x->visit->up_bytes : 0,
 		.ms = proxy_now(x->proxy) - x->begun_ms,
 		.cache = x->cache ? x->cache : "-",
@@ -116,6 +116,5 @@ void reply_log(struct xfer *x, const struct stream *s, const char *end)
 	access_line(&x->proxy->access, &line);
 	if (x->status != 101) /* that was no wait */
 		stat_time(st, HIST_REQUEST, line.ms);
-	if (!x->site) /* has counters of its own */
-		reply_meter(x);
+	reply_meter(x);
 }

@@ -30,6 +30,7 @@ bool site_take(struct xfer *x, const struct xfer_request *r)
 	x->site = &c->sites[i];
 	x->mirror = &x->proxy->mirrors[c->mirrors_count + c->passes_count + o.site];
 	x->cache = "site";
+	x->body.counted = false; /* by counters of its own */
 	x->visit = visit_new(x->proxy, &o);
 	return true;
 }
