@@ -67,6 +67,7 @@ struct stream {
 	bool client; /* role */
 	bool tls;
 	bool rx_big;    /* client role: receive into a big buffer */
+	bool rx_polls;  /* what is armed tells of bytes, and takes none: stream_splice() */
 	bool rx_eof;    /* FIN seen */
 	bool rx_closed; /* close_notify seen (TLS) */
 	bool abort;     /* closing without flush */
@@ -153,6 +154,22 @@ bool stream_writable(const struct stream *s);
  */
 bool stream_takes_files(const struct stream *s);
 int stream_send_file(struct stream *s, int fd, uint64_t off, size_t len) must_check;
+
+/*
+ * Moves at most <max> bytes from one plain stream to another within the kernel.  > 0: so many were
+ * accepted by <to>; 0: <from> or <to> is waited for, whose owner will be woken; ERR_EOF: <from> has
+ * ended; -EAGAIN: not now by this way (no pipe, TLS, bytes that were received already); else the
+ * error of one of them.  Bytes that <from> gave and <to> did not take yet stay in <p>, and go first
+ * in the next call: nothing else may be sent while p->held.  <p> begins zeroed.
+ */
+struct spill {
+	struct pipe pipe;
+	size_t held;
+	bool dry; /* the last look took all that was there */
+};
+int stream_splice(struct stream *from, struct stream *to, struct spill *p, uint64_t max) must_check;
+/* Gives back what it has. */
+void spill_end(struct net *net, struct spill *p);
 
 /* No more is sent: close_notify, FIN; receiving goes on.  Only while it is writable. */
 void stream_shut(struct stream *s);

@@ -30,6 +30,8 @@ void stream_advance(struct stream *s);
 /* stream_rx.c. */
 void stream_rx_init(struct stream *s);
 void stream_rx_arm(struct stream *s);
+/* The owner is woken when there is something, which stays in the socket. */
+void stream_rx_arm_poll(struct stream *s);
 /* Gives the buffer back, with what is in it. */
 void stream_rx_drop(struct stream *s);
 /* A buffer is given back if nothing is in it. */
@@ -42,6 +44,8 @@ void stream_rx_trim(struct stream *s);
 void stream_tx_offer(struct stream *s, struct slice bytes, bool more);
 /* Polls for room, by <tx_op>. */
 void stream_tx_wait(struct stream *s);
+/* What the peer's refusal to take more means for the stream. */
+void stream_tx_fail(struct stream *s, int err);
 /* An alert under our keys, if nothing waits before it. */
 void stream_tx_alert(struct stream *s, unsigned description);
 /* The send, connect or poll of <tx_op> ended: clears up, records. */

@@ -22,10 +22,11 @@ enum {
 	SENDFILE_MAX = 256 * 1024,
 	/* Going over to kernel TLS is not worth less. */
 	KTLS_FROM = 128 * 1024,
+	RESIDENT_STEP = 64 * 1024,
 };
 
 /* Who takes no more may have said why: a client's side still receives. */
-static void tx_fail(struct stream *s, int err)
+void stream_tx_fail(struct stream *s, int err)
 {
 	if (s->client && s->state == STREAM_OPEN && (err == -EPIPE || err == -ECONNRESET)) {
 		s->tx_err = err;
@@ -49,7 +50,7 @@ static size_t send_now(struct stream *s, struct slice bytes, bool more)
 		return (size_t)n;
 	}
 	if (errno != EAGAIN && errno != EINTR)
-		tx_fail(s, -errno);
+		stream_tx_fail(s, -errno);
 	return 0;
 }
 
@@ -114,9 +115,9 @@ void stream_tx_ended(struct stream *s, int res)
 	free(s->rest);
 	s->rest = NULL;
 	if (res < 0)
-		tx_fail(s, res);
+		stream_tx_fail(s, res);
 	else if (sent && (size_t)res < s->rest_len)
-		tx_fail(s, -EPIPE);
+		stream_tx_fail(s, -EPIPE);
 	s->rest_len = 0;
 }
 
@@ -236,13 +237,22 @@ bool stream_takes_files(const struct stream *s)
 	return s->state == STREAM_OPEN && (!s->tls || s->ktls || stream_ktls_may(s));
 }
 
-/* Is the page of the last byte in memory?  File systems that cannot tell are believed to be. */
-static bool is_resident(int fd, uint64_t last)
+/* Is that page in memory?  File systems that cannot tell are believed to be. */
+static bool is_page_resident(int fd, uint64_t at)
 {
 	char byte;
 	struct iovec v = { &byte, 1 };
 
-	return preadv2(fd, &v, 1, (off_t)last, RWF_NOWAIT) >= 0 || errno != EAGAIN;
+	return preadv2(fd, &v, 1, (off_t)at, RWF_NOWAIT) >= 0 || errno != EAGAIN;
+}
+
+/* By samples: what is read comes in pieces of more than RESIDENT_STEP, and goes so. */
+static bool is_resident(int fd, uint64_t off, size_t len)
+{
+	for (size_t i = 0; i < len; i += RESIDENT_STEP)
+		if (!is_page_resident(fd, off + i))
+			return false;
+	return is_page_resident(fd, off + len - 1);
 }
 
 int stream_send_file(struct stream *s, int fd, uint64_t off, size_t len)
@@ -257,7 +267,7 @@ int stream_send_file(struct stream *s, int fd, uint64_t off, size_t len)
 		return 0;
 	if (len > SENDFILE_MAX)
 		len = SENDFILE_MAX;
-	if (!is_resident(fd, off + len - 1))
+	if (!is_resident(fd, off, len))
 		return -EAGAIN;
 	if (s->tls) {
 		if (!s->ktls && (len < KTLS_FROM || !stream_ktls_begin(s)))

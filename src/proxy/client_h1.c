@@ -259,6 +259,20 @@ static bool client_go_on(struct client *c)
 	return stream_send(&c->stream, go_on, false) >= 0;
 }
 
+/* As visit_give_from(), if nothing of it is in our buffer. */
+static int client_upload_splice(struct client *c)
+{
+	int n;
+
+	if (c->form.kind != BODY_LENGTH || c->form.left == 0 || buf_len(&c->in) > 0)
+		return -EAGAIN;
+	n = visit_give_from(c->xfer->visit, &c->stream, c->form.left);
+	if (n > 0)
+		c->form.left -= (uint64_t)n;
+	c->unread = c->form.left > 0;
+	return n;
+}
+
 /*
  * The request's body goes on to a site's server as far as that takes it: while its answer is waited
  * for, and while it is sent.
@@ -282,6 +296,15 @@ static enum client_step client_upload(struct client *c)
 			loop_wake(c->proxy->loop, &c->task);
 			break;
 		}
+		n = client_upload_splice(c);
+		if (n > 0) {
+			sent += (size_t)n;
+			continue;
+		}
+		if (n != -EAGAIN && n < 0)
+			return client_kill(c, false, "client_gone");
+		if (n == 0)
+			break;
 		if (!client_borrow_buf(c))
 			return client_kill(c, true, "no_memory");
 		r = h1_body_next(&c->form, slice_first(buf_data(&c->in), VISIT_PIECE_MAX), &used,
@@ -387,8 +410,17 @@ static int client_send_file(struct client *c)
 	size_t len;
 	int fd, n;
 
-	if (!c->head_made || c->chunked || c->body_done || !stream_takes_files(&c->stream) ||
-	    !body_file(b, &fd, &off, &len))
+	if (!c->head_made || c->chunked || c->body_done || !stream_takes_files(&c->stream))
+		return -EAGAIN;
+	if (b->visit) {
+		n = visit_read_to(b->visit, &c->stream);
+		if (n > 0)
+			body_skip(b, (size_t)n);
+		if (n < 0 && n != -EAGAIN)
+			c->end = reply_broken(c->xfer);
+		return n;
+	}
+	if (!body_file(b, &fd, &off, &len))
 		return -EAGAIN;
 	n = stream_send_file(&c->stream, fd, off, len);
 	if (n > 0)

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "proxy/upread.h"
 
+#include <errno.h>
+
 #include "base/err.h"
 
 void upread_init(struct upread *r, const struct msg *m)
@@ -69,13 +71,34 @@ static int pull_some(struct upread *r, struct upconn *u, struct buf *into)
 	}
 }
 
+/* Where the body may end and did not, or the other way round. */
+static int ended(struct upread *r)
+{
+	/* Only a clean end of the stream ends a body that has no other end. */
+	r->over = true;
+	return r->body.kind == BODY_UNTIL_CLOSE ? ERR_EOF : ERR_SHORT;
+}
+
 int upread_pull(struct upread *r, struct upconn *u, struct buf *into)
 {
 	int n = pull_some(r, u, into);
 
 	if (n != ERR_EOF || upread_is_over(r))
 		return n;
-	/* Only a clean end of the stream ends a body that has no other end. */
-	r->over = true;
-	return r->body.kind == BODY_UNTIL_CLOSE ? ERR_EOF : ERR_SHORT;
+	return ended(r);
+}
+
+int upread_splice(struct upread *r, struct upconn *u, struct stream *to, struct spill *p)
+{
+	uint64_t left = r->body.kind == BODY_LENGTH ? r->body.left : UINT64_MAX;
+	int n;
+
+	if (r->body.kind == BODY_CHUNKED || upread_is_over(r) || buf_len(&u->in) > 0)
+		return -EAGAIN;
+	n = stream_splice(u->stream, to, p, left);
+	if (n == ERR_EOF)
+		return ended(r);
+	if (n > 0 && r->body.kind == BODY_LENGTH)
+		r->body.left -= (uint64_t)n;
+	return n;
 }

@@ -34,3 +34,8 @@ static inline bool upread_is_clean(const struct upread *r)
  * body is complete; else error.
  */
 int upread_pull(struct upread *r, struct upconn *u, struct buf *into) must_check;
+/*
+ * The same straight to <to>, as far as stream_splice() can; -EAGAIN: it is to be pulled, for now.
+ */
+int upread_splice(struct upread *r, struct upconn *u, struct stream *to,
+		  struct spill *p) must_check;

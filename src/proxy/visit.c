@@ -267,6 +267,34 @@ static struct slice frame_chunk(char *slab, struct slice piece, bool last)
 	return (struct slice){ slab, n };
 }
 
+/* What of the body went, or went not. */
+static void visit_gave(struct visit *v, size_t bytes, bool last, bool failed)
+{
+	v->expects = v->go_on = false; /* it did not wait */
+	v->refused = failed;           /* an answer may have come before that */
+	v->uploaded = last && !failed;
+	v->up_bytes += bytes;
+	stat_add(&v->proxy->stats, STAT_SITE_UP, (int64_t)bytes);
+	if (v->state == VISIT_HEAD || timer_armed(&v->timer))
+		visit_arm(v);
+}
+
+int visit_give_from(struct visit *v, struct stream *down, uint64_t left)
+{
+	int n;
+
+	assert(visit_takes(v) && left > 0);
+	if (v->body != BODY_LENGTH)
+		return -EAGAIN;
+	n = stream_splice(down, v->conn->stream, &v->spills[0], left);
+	if (n > 0)
+		visit_gave(v, (size_t)n, (uint64_t)n == left, false);
+	if (n >= 0 || n == -EAGAIN || n == ERR_EOF || down->err)
+		return n;
+	visit_gave(v, 0, false, true);
+	return 0;
+}
+
 void visit_give(struct visit *v, struct slice piece, bool last)
 {
 	struct slice out = piece;
@@ -278,13 +306,7 @@ void visit_give(struct visit *v, struct slice piece, bool last)
 	if (out.len)
 		n = stream_send(v->conn->stream, out, false);
 	assert(n < 0 || (size_t)n == out.len);
-	v->expects = v->go_on = false; /* it did not wait */
-	v->refused = n < 0;            /* an answer may have come before that */
-	v->uploaded = last && !v->refused;
-	v->up_bytes += piece.len;
-	stat_add(&v->proxy->stats, STAT_SITE_UP, (int64_t)piece.len);
-	if (v->state == VISIT_HEAD || timer_armed(&v->timer))
-		visit_arm(v);
+	visit_gave(v, piece.len, last, n < 0);
 }
 
 bool visit_queue(struct visit *v, struct slice piece, bool last)
@@ -416,23 +438,17 @@ bool visit_run(struct visit *v)
 	return false;
 }
 
-int visit_read(struct visit *v, char *dst, size_t cap)
+/* <n>: what a pull of the answer's body gave. */
+static void visit_got(struct visit *v, int n)
 {
-	struct buf into;
-	int n;
-
-	if (v->state != VISIT_BODY)
-		return v->state == VISIT_DONE ? BODY_END : BODY_BROKEN;
-	buf_init(&into, dst, cap);
-	n = upread_pull(&v->read, v->conn, &into);
 	if (n == 0) {
 		if (!timer_armed(&v->timer))
 			visit_arm(v);
-		return BODY_WAIT;
+		return;
 	}
 	if (n < 0 && n != ERR_EOF) {
 		visit_broken(v, n);
-		return BODY_BROKEN;
+		return;
 	}
 	loop_timer_clear(v->proxy->loop, &v->timer);
 	if (n > 0) {
@@ -441,7 +457,37 @@ int visit_read(struct visit *v, char *dst, size_t cap)
 	}
 	if (upread_is_over(&v->read) || n == ERR_EOF)
 		visit_finish(v);
-	return n == ERR_EOF ? BODY_END : n;
+}
+
+int visit_read(struct visit *v, char *dst, size_t cap)
+{
+	struct buf into;
+	int n;
+
+	if (v->state != VISIT_BODY)
+		return v->state == VISIT_DONE ? BODY_END : BODY_BROKEN;
+	assert(v->spills[1].held == 0);
+	buf_init(&into, dst, cap);
+	n = upread_pull(&v->read, v->conn, &into);
+	visit_got(v, n);
+	if (n >= 0)
+		return n;
+	return n == ERR_EOF ? BODY_END : BODY_BROKEN;
+}
+
+int visit_read_to(struct visit *v, struct stream *down)
+{
+	int n;
+
+	if (v->state != VISIT_BODY)
+		return -EAGAIN; /* visit_read() tells */
+	n = upread_splice(&v->read, v->conn, down, &v->spills[1]);
+	if (n == -EAGAIN || down->err)
+		return down->err ? down->err : n;
+	/* Who does not take bytes has a limit in time elsewhere. */
+	if (n != 0 || stream_writable(down))
+		visit_got(v, n);
+	return n == ERR_EOF ? -EAGAIN : n;
 }
 
 /* ---- a WebSocket ---- */
@@ -499,6 +545,8 @@ bool visit_close(struct visit *v)
 		stat_add(&p->stats, STAT_SITE_TUNNELS_NOW, -1);
 	if (v->conn)
 		upconn_put(v->conn, false);
+	spill_end(&p->net, &v->spills[0]);
+	spill_end(&p->net, &v->spills[1]);
 	wipe_request(v);
 	free(v->queue.mem);
 	p->visits_count--;

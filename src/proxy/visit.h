@@ -67,8 +67,9 @@ struct visit {
 	size_t request_sent;
 	struct msg msg; /* slices into the arena */
 	struct upread read;
-	struct buf queue; /* HTTP/2: what came and was not sent yet; malloc'ed */
-	bool queue_last;  /* and all of it did come */
+	struct buf queue;       /* HTTP/2: what came and was not sent yet; malloc'ed */
+	bool queue_last;        /* and all of it did come */
+	struct spill spills[2]; /* bodies that are spliced: up, down */
 	struct tunnel tunnel;
 	uint64_t moved_ms; /* TUNNEL: when bytes went last */
 	uint64_t moved;    /* the same: bytes by then */
@@ -106,8 +107,16 @@ bool visit_queue(struct visit *v, struct slice piece, bool last) must_check;
 /* Gives what is kept, as far as that goes now; bytes that went. */
 size_t visit_flush(struct visit *v);
 
+/*
+ * The same straight from the client's socket, <left> bytes of a body of known length.  > 0: so many
+ * went; 0: wait; -EAGAIN: give pieces, for now; else the client's error.
+ */
+int visit_give_from(struct visit *v, struct stream *down, uint64_t left) must_check;
+
 /* The answer's body: > 0: bytes put at <dst>; else enum body_wait. */
 int visit_read(struct visit *v, char *dst, size_t cap) must_check;
+/* The same straight to the client's socket: > 0, 0, -EAGAIN as above, else it has broken. */
+int visit_read_to(struct visit *v, struct stream *down) must_check;
 
 /* In TUNNEL: <down> and what was read of it; see tunnel_run(). */
 enum tunnel_state visit_tunnel(struct visit *v, struct stream *down, struct buf *in) must_check;

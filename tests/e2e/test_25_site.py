@@ -418,6 +418,50 @@ def test_half_close(rig, sites, web):
     assert {x["end"] for x in lines(s, 2)} == {"ok", "client_gone"}
 
 
+@pytest.mark.parametrize("until_close", [False, True])
+def test_spliced(sites, listen, until_close):
+    """Between plain sockets bodies go by the kernel: whole, also by a slow reader and a server that
+    pauses, one after the other on a connection, and a cut one is cut."""
+    length = b"" if until_close else b"Content-Length: %d\r\n" % len(BODY)
+    cuts = iter([len(BODY)] * 3 + [len(BODY) // 2])
+
+    def serve(c):
+        f = c.makefile("rb")
+        while line := f.readline():
+            size = 0
+            while (line := f.readline()).strip():
+                if line.startswith(b"Content-Length:"):
+                    size = int(line.split()[1])
+            assert sha(f.read(size)) == sha(BODY[:size])
+            end = next(cuts)
+            c.sendall(b"HTTP/1.1 200 OK\r\n" + length + b"\r\n" + BODY[:10])
+            for at in range(10, end, 1_000_000):
+                time.sleep(0.03)
+                c.sendall(BODY[at:min(end, at + 1_000_000)])
+            if until_close or end < len(BODY):
+                return
+    up = listen(serve=serve)
+    s = sites(f"http://{up.host}")
+    w = on(s)
+    for n in range(4):
+        if n and until_close:
+            w = on(s)
+        w.request("PUT", "/", f"Content-Length: {len(BODY)}", host=WIKI)
+        for at in range(0, len(BODY), 1_000_000):
+            w.send(BODY[at:at + 1_000_000])
+            time.sleep(0.01 * (n == 1))
+        time.sleep(0.3 * (n == 2))
+        a = w.answer()
+        want = BODY if n < 3 else BODY[:len(BODY) // 2]
+        assert (a.status, sha(a.body)) == (200, sha(want))
+        assert a.cut == (n == 3 and not until_close)
+    w.close()
+    got = lines(s, 4)
+    assert [x["bytes_up"] for x in got] == [len(BODY)] * 4
+    assert [x["end"] for x in got] == ["ok"] * 3 + ["ok" if until_close else "upstream"]
+    assert not up.errors
+
+
 # ---- upstreams that fail ----
 
 @pytest.mark.parametrize("version", ["1.1", "2"])
