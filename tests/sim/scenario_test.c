@@ -6,7 +6,7 @@
  * is stuck from the Nth operation on, every client gets what it should all the same, meanwhile.
  *
  * What failed says SIM_SEED, SIM_FAIL, SIM_MORE: in the environment they run just that, SIM_LOG=1
- * with the log.
+ * with the log.  SIM_ONLY=TEXT runs the scenarios with that in their names.
  */
 #include <dirent.h>
 #include <stdlib.h>
@@ -131,6 +131,30 @@ static const struct scenario scenarios[] = {
 	  { .fault = PEER_CORRUPT, .h2 = true },
 	  2,
 	  { { .target = BLOB }, { .target = "/v2/", .status = 200 } } },
+	{ "site",
+	  { .site = true },
+	  5,
+	  { { .target = BLOB, .status = 200, .with_next = true },
+	    { .target = BLOB, .status = 206, .from = 300000 },
+	    { .target = TAG, .status = 200, .head = true },
+	    { .target = BLOB, .leave_after = 1000 },
+	    { .target = MANIFEST, .status = 200 } } },
+	{ "site, cut",
+	  { .site = true, .fault = PEER_CUT },
+	  2,
+	  { { .target = BLOB }, { .target = BLOB, .status = 200 } } },
+	{ "site, stalled", { .site = true, .fault = PEER_STALL }, 1, { { .target = BLOB } } },
+	{ "site, gone",
+	  { .site = true, .fault = PEER_GONE },
+	  1,
+	  { { .target = BLOB, .status = 502 } } },
+	{ "site, streams",
+	  { .site = true, .h2 = true },
+	  4,
+	  { { .target = BLOB, .status = 200, .with_next = true },
+	    { .target = BLOB, .status = 206, .with_next = true, .from = 650000 },
+	    { .target = BLOB, .leave_after = 1000, .with_next = true },
+	    { .target = MANIFEST, .status = 200 } } },
 	{ "gone",
 	  { .fault = PEER_GONE },
 	  2,
@@ -159,8 +183,10 @@ static struct config *make_config(const char *dir, uint16_t upstream, bool check
 		 "[server]\nplain = 127.0.0.1:1\nworkers = 1\n"
 		 "[cache]\npath = %s\nsize = 1G\nfree = 0\n"
 		 "[mirror docker.io]\nhost = docker.test\nupstream = http://127.0.0.1:%u\n"
-		 "private = yes\nparallel_from = 1M\n%s",
-		 dir, upstream, checked ? "[pool 127.0.0.1]\ncheck = 1s\n" : "");
+		 "private = yes\nparallel_from = 1M\n"
+		 "[site wiki]\nhost = wiki.test\nupstream = http://127.0.0.1:%u\n"
+		 "timeout = 5s\n%s",
+		 dir, upstream, upstream, checked ? "[pool 127.0.0.1]\ncheck = 1s\n" : "");
 	if (config_parse("sim", slice_of(text), &c, &errs) != 0)
 		printf("# %s\n", errs.errors.text[0]);
 	config_errors_fini(&errs);
@@ -273,6 +299,7 @@ static void pool_is_whole(const struct pool *p)
 static void world_close(struct world *w)
 {
 	sim.armed = false;
+	check_eq(w->proxy.visits_count, 0);
 	pool_is_whole(&w->proxy.client_pool);
 	pool_is_whole(&w->proxy.xfer_pool);
 	pool_is_whole(&w->proxy.call_pool);
@@ -342,9 +369,12 @@ static unsigned run(const struct scenario *sc, uint64_t seed, enum sim_fault fau
 		    unsigned fail_at, unsigned more)
 {
 	static struct world w;
+	const char *only = getenv("SIM_ONLY");
 	unsigned fds = open_fds();
 	int bad = test_bad;
 
+	if (only && !strstr(sc->name, only))
+		return 0;
 	sim_begin(seed, fault, fail_at, more);
 	sim.name = sc->name;
 	if (!world_open(&w, sc))

@@ -165,7 +165,7 @@ static bool is_stalling(enum peer_fault fault)
 
 static void say_blob(struct conn *c)
 {
-	const char *range = strstr(c->in, "Range: bytes=");
+	const char *range = strcasestr(c->in, "Range: bytes=");
 	unsigned answers = s.blob_answers++;
 	bool first = answers == 0;
 	size_t from = 0, head;
@@ -323,6 +323,11 @@ static int dial(uint16_t port)
 
 static void h2_begin(struct client *c, const char *target);
 
+static const char *host(void)
+{
+	return s.w.site ? "wiki.test" : "docker.test";
+}
+
 static void client_begin(struct client *c)
 {
 	const char *mark = strchr(c->r->target, '%');
@@ -344,9 +349,9 @@ static void client_begin(struct client *c)
 	if (c->r->from)
 		snprintf(range, sizeof(range), "Range: bytes=%zu-\r\n", c->r->from);
 	c->c.fd = dial(s.mirror_port);
-	c->c.out_len = (size_t)snprintf(
-		c->c.out, OUT, "%s %s HTTP/1.1\r\nHost: docker.test\r\nAccept: */*\r\n%s\r\n",
-		c->r->head ? "HEAD" : "GET", target, range);
+	c->c.out_len = (size_t)snprintf(c->c.out, OUT,
+					"%s %s HTTP/1.1\r\nHost: %s\r\nAccept: */*\r\n%s\r\n",
+					c->r->head ? "HEAD" : "GET", target, host(), range);
 	if (c->c.fd < 0)
 		c->result.done = true;
 }
@@ -523,7 +528,7 @@ static void h2_begin(struct client *c, const char *target)
 {
 	char range[64];
 	nghttp2_nv nv[5] = { NV(":method", c->r->head ? "HEAD" : "GET"), NV(":scheme", "http"),
-			     NV(":authority", "docker.test"), NV(":path", target) };
+			     NV(":authority", host()), NV(":path", target) };
 
 	snprintf(range, sizeof(range), "bytes=%zu-", c->r->from);
 	nv[4] = NV("range", range);

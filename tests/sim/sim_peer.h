@@ -36,6 +36,7 @@ struct peer_world {
 	bool token;    /* 401, then a token */
 	bool redirect; /* blobs come from a link */
 	bool checked;  /* its pool asks it by itself, each second */
+	bool site;     /* they ask for a site, whose server the registry is */
 	bool h2;       /* the clients are streams of one connection by HTTP/2 */
 };
 
