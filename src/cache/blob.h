@@ -55,6 +55,7 @@ struct blob {
 	bool indexed;
 	bool has_filler; /* one of the references is a fill's; atomic */
 	bool damaged;    /* atomic */
+	bool pinned;     /* not to be evicted; under the shard's lock */
 	struct digest digest;
 };
 

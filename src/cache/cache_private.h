@@ -71,6 +71,7 @@ struct cache {
 	uint32_t tick_s; /* cache_clock()'s own */
 	bool scanning;
 	bool closing;
+	bool held; /* nothing is evicted; atomic */
 	struct disk disk;
 	struct scrub scrub;
 	uint32_t touched_s; /* the housekeeping job's own */

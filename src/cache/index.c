@@ -6,6 +6,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "cache/stock.h"
+
 enum { BUCKETS_MIN = 64 };
 
 int index_init(struct index *ix, unsigned fds_max)
@@ -282,18 +284,86 @@ bool index_set_fd(struct blob *b, int fd)
 
 /*
  * What is being read is being used: it goes to the front, so that thousands of readers of old blobs
- * are walked over once and not for each that is evicted.
+ * are walked over once and not for each that is evicted.  What is pinned is walked over.
  */
 static struct blob *shard_oldest_idle(struct shard *sh)
 {
-	for (uint32_t tries = sh->blobs_count; tries > 0 && !list_empty(&sh->lru); tries--) {
-		struct blob *b = container_of(sh->lru.prev, struct blob, lru);
+	struct list *n = sh->lru.prev;
 
+	for (uint32_t tries = sh->blobs_count; tries > 0 && n != &sh->lru; tries--) {
+		struct blob *b = container_of(n, struct blob, lru);
+
+		n = n->prev;
+		if (b->pinned)
+			continue;
 		if (blob_is_idle(b))
 			return b;
 		shard_touch(sh, b, (uint32_t)time(NULL));
 	}
 	return NULL;
+}
+
+uint32_t index_count_of(struct index *ix, unsigned shard)
+{
+	struct shard *sh = &ix->shards[shard];
+	uint32_t count;
+
+	pthread_mutex_lock(&sh->lock);
+	count = sh->blobs_count;
+	pthread_mutex_unlock(&sh->lock);
+	return count;
+}
+
+size_t index_copy(struct index *ix, unsigned shard, struct cache_item *out, size_t max)
+{
+	struct shard *sh = &ix->shards[shard];
+	size_t count = 0;
+
+	pthread_mutex_lock(&sh->lock);
+	list_for_each(n, &sh->lru) {
+		const struct blob *b = container_of(n, struct blob, lru);
+
+		if (count == max)
+			break;
+		out[count++] = (struct cache_item){
+			.kind = b->kind,
+			.type = b->type,
+			.pinned = b->pinned,
+			.used_s = b->used_s,
+			.size = b->size,
+			.digest = b->digest,
+		};
+	}
+	pthread_mutex_unlock(&sh->lock);
+	return count;
+}
+
+struct blob *index_take(struct index *ix, uint32_t kind, const struct digest *d)
+{
+	uint64_t hash = index_hash(ix, kind, d);
+	struct shard *sh = index_shard(ix, hash);
+	struct blob *b;
+
+	pthread_mutex_lock(&sh->lock);
+	b = shard_find(sh, hash, kind, d);
+	if (b && (blob_state(b) != BLOB_READY || !index_drop(b)))
+		b = NULL;
+	pthread_mutex_unlock(&sh->lock);
+	return b;
+}
+
+bool index_pin(struct index *ix, uint32_t kind, const struct digest *d, bool on)
+{
+	uint64_t hash = index_hash(ix, kind, d);
+	struct shard *sh = index_shard(ix, hash);
+	struct blob *b;
+
+	pthread_mutex_lock(&sh->lock);
+	b = shard_find(sh, hash, kind, d);
+	if (b)
+		b->pinned = on;
+	pthread_mutex_unlock(&sh->lock);
+	return b != NULL;
 }
 
 /* Unix time in milliseconds; UINT64_MAX: none. */

@@ -54,6 +54,15 @@ bool index_set_fd(struct blob *b, int fd) must_check;
 /* Takes a blob out.  False: it was out already. */
 bool index_remove(struct blob *b);
 
+struct cache_item;
+/* How many there are in that shard; what is READY of them into <out>, at most <max>. */
+uint32_t index_count_of(struct index *ix, unsigned shard);
+size_t index_copy(struct index *ix, unsigned shard, struct cache_item *out, size_t max);
+/* Takes out a READY one, with the index's reference; NULL: there is none. */
+struct blob *index_take(struct index *ix, uint32_t kind, const struct digest *d) must_check;
+/* False: it is not there. */
+bool index_pin(struct index *ix, uint32_t kind, const struct digest *d, bool on);
+
 /* Takes out the one used longest ago, with the index's reference; NULL: nothing is idle. */
 struct blob *index_take_oldest(struct index *ix) must_check;
 /*

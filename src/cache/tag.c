@@ -245,3 +245,43 @@ bool tags_add_old(struct tags *t, struct slice key, const struct tag_record *r)
 	pthread_mutex_unlock(&t->lock);
 	return room;
 }
+
+static unsigned tags_count(const struct tags *t, unsigned from)
+{
+	unsigned n = 0;
+
+	for (unsigned i = from; i < from + TAGS_SOME_BUCKETS; i++)
+		for (const struct tag_entry *e = t->buckets[i]; e; e = e->next)
+			n += !e->gone;
+	return n;
+}
+
+/* In pieces, so that a request never waits for the copy of all. */
+bool tags_copy(struct tags *t, unsigned from, struct tags_some *out)
+{
+	unsigned n;
+
+	assert(from + TAGS_SOME_BUCKETS <= TAG_BUCKETS);
+	out->count = 0;
+	pthread_mutex_lock(&t->lock);
+	n = tags_count(t, from);
+	if (n > out->cap) {
+		free(out->v);
+		out->v = calloc(n, sizeof(*out->v));
+		out->cap = out->v ? n : 0;
+	}
+	for (unsigned i = from; out->cap >= n && i < from + TAGS_SOME_BUCKETS; i++) {
+		for (const struct tag_entry *e = t->buckets[i]; e; e = e->next) {
+			struct tag_copy *copy = &out->v[out->count];
+
+			if (e->gone)
+				continue;
+			copy->record = e->record;
+			copy->key_len = e->key_len;
+			memcpy(copy->key, e->key, e->key_len);
+			out->count++;
+		}
+	}
+	pthread_mutex_unlock(&t->lock);
+	return out->count == n;
+}

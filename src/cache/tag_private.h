@@ -42,6 +42,19 @@ struct tags {
 int tags_init(struct tags *t) must_check;
 void tags_fini(struct tags *t);
 
+/* Copies of some buckets' records, from number <from> on, into memory that is used again. */
+enum { TAGS_SOME_BUCKETS = 256 };
+struct tags_some {
+	struct tag_copy {
+		struct tag_record record;
+		uint16_t key_len;
+		char key[TAG_KEY_MAX];
+	} * v;
+	unsigned count, cap;
+};
+/* False: no memory for all of them. */
+bool tags_copy(struct tags *t, unsigned from, struct tags_some *out) must_check;
+
 /* What is to be done with one file. */
 struct tag_change {
 	struct tag_entry *entry;
