@@ -9,6 +9,7 @@
 
 #include "base/buf.h"
 #include "base/version.h"
+#include "proxy/tenant.h"
 #include "proxy/uppool.h"
 
 /*
@@ -324,6 +325,60 @@ static void put_meters(struct buf *out, const struct admin_view *v)
 	}
 }
 
+enum {
+	TENANT_BYTES,
+	TENANT_MONTH,
+	TENANT_QUOTA,
+	TENANT_CONNECTIONS,
+	TENANT_REQUESTS,
+	TENANT_REFUSED,
+	TENANT_METRICS
+};
+
+static const struct stat_info tenant_infos[TENANT_METRICS] = {
+	[TENANT_BYTES] = { "tenant_bytes_total", "counter", "Bytes sent to a tenant." },
+	[TENANT_MONTH] = { "tenant_month_bytes", "gauge", "Of these, in this month (UTC)." },
+	[TENANT_QUOTA] = { "tenant_quota_bytes", "gauge", "What a month may have; 0: all." },
+	[TENANT_CONNECTIONS] = { "tenant_connections", "gauge", "Connections of a tenant." },
+	[TENANT_REQUESTS] = { "tenant_requests_total", "counter", "Requests of a tenant." },
+	[TENANT_REFUSED] = { "tenant_refused_total", "counter",
+			     "Of these, refused: for its limits, or what it may not have." },
+};
+
+struct tenant_put {
+	struct buf *out;
+	unsigned which;
+	bool fits;
+};
+
+static void put_tenant(void *arg, const struct tenant_view *t)
+{
+	const uint64_t values[TENANT_METRICS] = {
+		[TENANT_BYTES] = t->bytes,       [TENANT_MONTH] = t->month_bytes,
+		[TENANT_QUOTA] = t->quota_bytes, [TENANT_CONNECTIONS] = t->connections,
+		[TENANT_REQUESTS] = t->requests, [TENANT_REFUSED] = t->refused,
+	};
+	struct tenant_put *p = arg;
+	struct buf keep = *p->out;
+
+	p->fits = p->fits &&
+		  put_whole(p->out, keep,
+			    buf_printf(p->out, "sluice_%s{", tenant_infos[p->which].metric) &&
+				    put_label(p->out, "tenant", t->name) &&
+				    buf_printf(p->out, "} %" PRIu64 "\n", values[p->which]));
+}
+
+static void put_tenants(struct buf *out, const struct admin_view *v)
+{
+	for (unsigned i = 0; i < TENANT_METRICS; i++) {
+		struct tenant_put p = { out, i, true };
+
+		p.fits = put_head(out, tenant_infos[i].metric, tenant_infos[i].kind,
+				  tenant_infos[i].help);
+		tenants_each(v->shared->tenants, v->setup->config, put_tenant, &p);
+	}
+}
+
 static void put_certificates(struct buf *out, const struct admin_view *v)
 {
 	const struct config *c = v->setup->config;
@@ -360,5 +415,6 @@ char *admin_metrics(const struct admin_view *v, struct arena *a)
 	uppool_metrics(v->shared, v->now_ms, &out);
 	put_quotas(&out, v);
 	put_meters(&out, v);
+	put_tenants(&out, v);
 	return mem;
 }

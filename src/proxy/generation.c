@@ -32,16 +32,25 @@ static bool mirror_upstreams(struct mirror *m, struct quotas **quotas)
 	return true;
 }
 
-static bool mirror_name_owner(struct mirror *m)
+/* <*owner> of all that such a mirror gets; false: no memory. */
+static bool owner_of(const struct conf_mirror *m, uint32_t *owner)
 {
 	char *text = NULL;
-	int n = asprintf(&text, "%s %s", m->conf->name, m->conf->upstreams.v[0].text);
 
-	if (n < 0)
+	if (asprintf(&text, "%s %s", m->name, m->upstreams.v[0].text) < 0)
 		return false;
-	m->owner = cache_owner(slice_of(text));
+	*owner = cache_owner(slice_of(text));
 	free(text);
 	return true;
+}
+
+uint32_t mirror_conf_owner(const struct conf_mirror *m)
+{
+	uint32_t owner = 0;
+
+	if (m->auth == AUTH_CLIENT && !owner_of(m, &owner))
+		return 0;
+	return owner;
 }
 
 struct setup_account upstream_who(const struct upstream *up, unsigned account)
@@ -105,7 +114,7 @@ struct generation *generation_new(struct setup *s)
 		g->mirrors[i].tls = s->mirror_tls[i];
 		g->mirrors[i].name = slice_of(c->mirrors[i].name);
 		if (!mirror_upstreams(&g->mirrors[i], quotas) ||
-		    !mirror_name_owner(&g->mirrors[i])) {
+		    !owner_of(g->mirrors[i].conf, &g->mirrors[i].owner)) {
 			generation_free(g);
 			return NULL;
 		}

@@ -84,6 +84,9 @@ static inline uint32_t mirror_owner(const struct mirror *m)
 	return m->conf->auth == AUTH_CLIENT ? m->owner : 0;
 }
 
+/* The same of a mirror as it is configured; 0: everybody's, or no memory. */
+uint32_t mirror_conf_owner(const struct conf_mirror *m) must_check;
+
 struct generation {
 	struct list node; /* in proxy.generations_old */
 	struct setup *setup;

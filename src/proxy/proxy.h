@@ -59,7 +59,13 @@ enum {
 	UPCONN_IDLE_MS = 50 * 1000, /* below the 60 s at which most servers close */
 };
 
-enum listener_kind { LISTEN_HTTPS, LISTEN_HTTP, LISTEN_PLAIN, LISTEN_ADMIN };
+enum listener_kind {
+	LISTEN_HTTPS,
+	LISTEN_HTTP,
+	LISTEN_PLAIN,
+	LISTEN_ADMIN,
+	LISTEN_CONTROL, /* no listener: guest.h */
+};
 
 struct proxy_listener {
 	struct listener ls;
@@ -84,6 +90,7 @@ struct shared {
 	bool draining;        /* atomic: healthz says so */
 	int64_t started_s;    /* unix time */
 	struct history history;
+	struct pins *pins;
 };
 
 struct proxy {

@@ -10,6 +10,7 @@
 
 #include "base/version.h"
 #include "proxy/admin.h"
+#include "proxy/tenant.h"
 #include "proxy/uppool.h"
 
 enum { TOP_SHOWN = 20 };
@@ -177,6 +178,21 @@ static void put_certificates(cJSON *list, const struct setup *s)
 	}
 }
 
+static void put_tenant(void *list, const struct tenant_view *t)
+{
+	cJSON *row = add_row(list);
+
+	(void)cJSON_AddStringToObject(row, "tenant", t->name);
+	put_uint(row, "connections", t->connections);
+	put_uint(row, "connections_max", t->connections_max);
+	put_uint(row, "requests", t->requests);
+	put_uint(row, "refused", t->refused);
+	put_uint(row, "bytes", t->bytes);
+	put_uint(row, "month_bytes", t->month_bytes);
+	put_uint(row, "quota_bytes", t->quota_bytes);
+	put_uint(row, "rate_bytes", t->rate_bytes);
+}
+
 /* Takes <root>. */
 static char *print(cJSON *root, struct arena *a)
 {
@@ -209,7 +225,8 @@ char *admin_status(const struct admin_view *v, struct arena *a)
 	admin_quotas(v, put_quota, cJSON_AddArrayToObject(root, "quotas"));
 	put_members(cJSON_AddArrayToObject(root, "members"), v);
 	put_boards(root, s);
-	(void)cJSON_AddArrayToObject(root, "tenants");
+	tenants_each(s->tenants, v->setup->config, put_tenant,
+		     cJSON_AddArrayToObject(root, "tenants"));
 	put_certificates(cJSON_AddArrayToObject(root, "certificates"), v->setup);
 	return print(root, a);
 }

@@ -81,6 +81,8 @@ void xfer_start(struct xfer *x, struct proxy *p, struct task *owner, const struc
 	x->client = *r->client;
 	x->cert = r->cert;
 	x->seat = r->seat;
+	x->only_if_cached = r->kind == LISTEN_CONTROL &&
+			    slice_ieq(msg_field(m, "Cache-Control"), SLICE("only-if-cached"));
 	x->forwarded_https = slice_ieq(msg_field(m, "X-Forwarded-Proto"), SLICE("https"));
 	if (p->config->server.trusted.count) {
 		x->forwarded_https &= forwarded_trusts(&p->config->server.trusted, r->client);
@@ -263,13 +265,15 @@ static bool xfer_has_fresh(const struct xfer *x, const struct conf_policy *p, st
 static bool xfer_tag_begin(struct xfer *x, struct tag_record *r, bool *known)
 {
 	struct conf_policy p = policy_of(x->mirror->conf, x->route.repo, x->path.ref);
+	bool anew = x->kind == LISTEN_CONTROL;
 
-	*known = xfer_has_fresh(x, &p, r);
-	if (!*known && p.revalidate_ms && xfer_has_old(x, p.window_ms + p.revalidate_ms, r)) {
+	*known = !anew && xfer_has_fresh(x, &p, r);
+	if (!*known && !anew && p.revalidate_ms &&
+	    xfer_has_old(x, p.window_ms + p.revalidate_ms, r)) {
 		*known = x->refreshing = true;
 		tagcheck_refresh(x->proxy, x->mirror, x->route.repo, x->path.ref);
 	}
-	if (*known || recall_missing(x))
+	if (*known || (!anew && recall_missing(x)))
 		return true;
 	x->tag_checked = true;
 	x->tagwait.task = x->owner;
@@ -382,6 +386,11 @@ static enum step xfer_lookup(struct xfer *x)
 	if (x->blob) {
 		stat_inc(st, STAT_HITS);
 		xfer_hit(x);
+		return STEP_MORE;
+	}
+	if (x->only_if_cached) {
+		answer_error(x, 504, oci_code_of(404, x->path.verb),
+			     SLICE("it is not in the cache"));
 		return STEP_MORE;
 	}
 	if (x->path.ref_is_digest && recall_missing(x))

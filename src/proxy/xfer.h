@@ -73,6 +73,7 @@ struct xfer {
 	struct slice user_agent;
 	char *authorization;   /* malloc'ed and wiped; NULL once it is known to be of no use */
 	bool wants_html;       /* a browser: Accept names text/html */
+	bool only_if_cached;   /* LISTEN_CONTROL: nothing is to be fetched for it */
 	bool forwarded_https;  /* a balancer says that it has ended TLS */
 	unsigned major, minor; /* of HTTP */
 	const char *sni;       /* NULL: no TLS, or none sent */
