@@ -56,3 +56,6 @@ int cmd_print(const struct cli_args *args);
 int cmd_clients(const struct cli_args *args);
 /* Exit: 0 all is well, 1 something is wrong, 2 something could not be looked at. */
 int cmd_doctor(const struct cli_args *args);
+/* By the control socket.  Exit: 0 it was done, 1 it was not, or no server answers. */
+int cmd_reload(const struct cli_args *args);
+int cmd_status(const struct cli_args *args);

@@ -58,6 +58,7 @@ static const char *form(enum value_type type)
 	case VALUE_PATHS: return "PATH ...";
 	case VALUE_PATH: return "PATH";
 	case VALUE_LOG: return "stdout, off or PATH";
+	case VALUE_SOCKET: return "off or PATH";
 	case VALUE_USER: return "USER";
 	case VALUE_BOOL: return "yes or no";
 	case VALUE_IMAGE: return "REPOSITORY[:TAG]";

@@ -10,6 +10,8 @@
 #include "base/err.h"
 #include "config/draft.h"
 #include "config/files.h"
+#include "config/ini.h"
+#include "config/schema.h"
 
 enum {
 	/*
@@ -150,6 +152,43 @@ int config_load(const char *path, struct config **out, struct config_errors *err
 	explicit_bzero(mem, (size_t)n); /* passwords and secrets may stand in it */
 	free(mem);
 	return err;
+}
+
+struct control_seen {
+	char *out;
+	size_t max;
+	bool in_server;
+	bool fits;
+};
+
+static void control_event(void *ctx, const struct ini_event *ev)
+{
+	struct control_seen *seen = ctx;
+
+	if (ev->kind == INI_SECTION)
+		seen->in_server = slice_eq(ev->name, SLICE("server"));
+	if (ev->kind != INI_KEY || !seen->in_server || !slice_eq(ev->name, SLICE("control")))
+		return;
+	seen->fits = ev->value.len < seen->max;
+	if (seen->fits)
+		snprintf(seen->out, seen->max, "%.*s", SLICE_FMT(ev->value));
+}
+
+bool config_control(const char *path, char *out, size_t max)
+{
+	const struct schema_key *k = schema_find(SECTION_SERVER, SLICE("control"));
+	struct control_seen seen = { .out = out, .max = max };
+	char *mem = NULL;
+	ssize_t n;
+
+	seen.fits = (size_t)snprintf(out, max, "%s", k->by_default) < max;
+	n = files_read(path, CONFIG_FILE_MAX, &mem);
+	if (n >= 0) {
+		ini_read((struct slice){ mem, (size_t)n }, control_event, &seen);
+		explicit_bzero(mem, (size_t)n);
+		free(mem);
+	}
+	return seen.fits && out[0] == '/';
 }
 
 bool config_realm_ok(const struct conf_mirror *m, unsigned up, struct slice host)

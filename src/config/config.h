@@ -77,6 +77,7 @@ struct conf_server {
 	struct conf_names hosts;  /* names at which every mirror is reachable */
 	struct conf_nets trusted; /* balancers: what they say of their client's address counts */
 	const char *client_ca;    /* PEM file of who signs clients' certificates, or NULL */
+	const char *control;      /* path of the control socket, or "off" */
 	uint64_t workers;         /* 0: auto */
 	const char *user;         /* NULL: keep */
 	bool http2;
@@ -355,6 +356,11 @@ int config_load(const char *path, struct config **out, struct config_errors *err
 /* The same from memory, opening no file: keys that name files are only looked at as text. */
 int config_parse(const char *name, struct slice text, struct config **out,
 		 struct config_errors *errs) must_check;
+/*
+ * Where the file says the control socket is, whatever else is wrong with it; where it does not, or
+ * cannot be read, the default.  false: it is off, or longer than <max>.
+ */
+bool config_control(const char *path, char *out, size_t max) must_check;
 void config_errors_fini(struct config_errors *errs);
 
 struct config *config_ref(struct config *c);

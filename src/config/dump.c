@@ -135,6 +135,7 @@ static bool print_key(const struct schema_key *k, const void *section, struct bu
 	case VALUE_HOST:
 	case VALUE_PATH:
 	case VALUE_LOG:
+	case VALUE_SOCKET:
 	case VALUE_HSTS:
 	case VALUE_USER:
 	case VALUE_IMAGE:

@@ -53,6 +53,7 @@ enum value_type {
 	VALUE_PATHS,    /* absolute ... (struct conf_names) */
 	VALUE_PATH,     /* absolute (const char *) */
 	VALUE_LOG,      /* stdout, off, absolute path (const char *) */
+	VALUE_SOCKET,   /* off, absolute path of a socket (const char *) */
 	VALUE_HSTS,     /* (const char *) */
 	VALUE_USER,     /* (const char *) */
 	VALUE_AUTO,     /* auto is 0, or a number (uint64_t) */

@@ -586,6 +586,11 @@ static bool is_word(struct slice text)
 	return text.len > 0 && text.len <= 253;
 }
 
+static bool is_socket(struct slice text)
+{
+	return slice_eq(text, SLICE("off")) || (is_path(text) && text.len <= VALUE_SOCKET_MAX);
+}
+
 static bool is_log(struct slice text)
 {
 	return slice_eq(text, SLICE("stdout")) || slice_eq(text, SLICE("off")) || is_path(text);
@@ -767,6 +772,9 @@ bool value_store(const struct schema_key *k, struct slice text, void *section, s
 	case VALUE_LOG:
 		fail(why, "must be stdout, off, or an absolute path");
 		return store_string(text, is_log(text), field, a);
+	case VALUE_SOCKET:
+		fail(why, "must be off or an absolute path of at most %d bytes", VALUE_SOCKET_MAX);
+		return store_string(text, is_socket(text), field, a);
 	case VALUE_HSTS:
 		fail(why, "must be the value of the header, such as max-age=15552000");
 		return store_string(text, is_hsts(text), field, a);

@@ -7,7 +7,11 @@
 
 #include "config/schema.h"
 
-enum { VALUE_WHY_MAX = 512, VALUE_LIST_MAX = 256 };
+enum {
+	VALUE_WHY_MAX = 512,
+	VALUE_LIST_MAX = 256,
+	VALUE_SOCKET_MAX = 95, /* a socket's path has 107; the server adds its number for a while */
+};
 
 static inline bool value_is_list(enum value_type type)
 {

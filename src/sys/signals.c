@@ -4,7 +4,10 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/signalfd.h>
 #include <time.h>
+
+static int poll_fd = -1;
 
 static void fill(sigset_t *set)
 {
@@ -22,7 +25,16 @@ int signals_init(void)
 	if (signal(SIGPIPE, SIG_IGN) == SIG_ERR)
 		return -errno;
 	fill(&set);
+	if (poll_fd < 0)
+		poll_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+	if (poll_fd < 0)
+		return -errno;
 	return -pthread_sigmask(SIG_BLOCK, &set, NULL);
+}
+
+int signals_fd(void)
+{
+	return poll_fd;
 }
 
 static uint64_t now_ms(void)

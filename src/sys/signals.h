@@ -21,3 +21,5 @@ int signals_init(void) must_check;
 
 /* Waits for the next one at most <ms> milliseconds; UINT64_MAX: for ever. */
 enum signals_event signals_wait(uint64_t ms);
+/* Readable while one waits, for poll(); signals_wait(0) takes it. */
+int signals_fd(void) must_check;
