@@ -397,6 +397,16 @@ static bool is_path(struct slice text)
 	return text.len > 1 && text.ptr[0] == '/' && text.len < 4096;
 }
 
+static bool is_log(struct slice text)
+{
+	return slice_eq(text, SLICE("stdout")) || slice_eq(text, SLICE("off")) || is_path(text);
+}
+
+static bool is_socket(struct slice text)
+{
+	return slice_eq(text, SLICE("off")) || (is_path(text) && text.len <= VALUE_SOCKET_MAX);
+}
+
 /* No address: a client sends none as its SNI. */
 static const char *value_sni(struct slice text, struct arena *a)
 {
