@@ -397,16 +397,6 @@ static bool is_path(struct slice text)
 	return text.len > 1 && text.ptr[0] == '/' && text.len < 4096;
 }
 
-static bool is_log(struct slice text)
-{
-	return slice_eq(text, SLICE("stdout")) || slice_eq(text, SLICE("off")) || is_path(text);
-}
-
-static bool is_socket(struct slice text)
-{
-	return slice_eq(text, SLICE("off")) || (is_path(text) && text.len <= VALUE_SOCKET_MAX);
-}
-
 /* No address: a client sends none as its SNI. */
 static const char *value_sni(struct slice text, struct arena *a)
 {
@@ -596,11 +586,6 @@ static bool is_word(struct slice text)
 	return text.len > 0 && text.len <= 253;
 }
 
-static bool is_socket(struct slice text)
-{
-	return slice_eq(text, SLICE("off")) || (is_path(text) && text.len <= VALUE_SOCKET_MAX);
-}
-
 static bool is_log(struct slice text)
 {
 	return slice_eq(text, SLICE("stdout")) || slice_eq(text, SLICE("off")) || is_path(text);
@@ -726,6 +711,15 @@ static bool store_bool(struct slice text, bool *field)
 	return *field || slice_eq(text, SLICE("no"));
 }
 
+static bool store_socket(struct slice text, void *field, struct arena *a, char why[VALUE_WHY_MAX])
+{
+	bool is_off = slice_eq(text, SLICE("off"));
+
+	fail(why, "must be off or an absolute path of at most %d bytes", VALUE_SOCKET_MAX);
+	return store_string(text, is_off || (is_path(text) && text.len <= VALUE_SOCKET_MAX), field,
+			    a);
+}
+
 bool value_store(const struct schema_key *k, struct slice text, void *section, struct arena *a,
 		 char why[VALUE_WHY_MAX])
 {
@@ -782,9 +776,7 @@ bool value_store(const struct schema_key *k, struct slice text, void *section, s
 	case VALUE_LOG:
 		fail(why, "must be stdout, off, or an absolute path");
 		return store_string(text, is_log(text), field, a);
-	case VALUE_SOCKET:
-		fail(why, "must be off or an absolute path of at most %d bytes", VALUE_SOCKET_MAX);
-		return store_string(text, is_socket(text), field, a);
+	case VALUE_SOCKET: return store_socket(text, field, a, why);
 	case VALUE_HSTS:
 		fail(why, "must be the value of the header, such as max-age=15552000");
 		return store_string(text, is_hsts(text), field, a);
