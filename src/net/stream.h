@@ -149,8 +149,8 @@ bool stream_writable(const struct stream *s);
 
 /*
  * Sends [off, off+len) of a file without passing through user memory: plain sockets, kernel TLS.
- * As stream_send(); -EAGAIN: the page is not in memory, read it first.  Only if
- * stream_takes_files().
+ * As stream_send(); -EAGAIN: read it and send that: the page is not in memory, or this is not for
+ * kernel TLS.  Only if stream_takes_files().
  */
 bool stream_takes_files(const struct stream *s);
 int stream_send_file(struct stream *s, int fd, uint64_t off, size_t len) must_check;
