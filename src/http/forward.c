@@ -83,7 +83,7 @@ static bool put_forwarded(const struct msg *m, const struct forward *f, struct b
 
 	if (!buf_append(out, SLICE("X-Forwarded-For: ")))
 		return false;
-	while (msg_field_next(m, "X-Forwarded-For", &at, &value))
+	while (!f->anew && msg_field_next(m, "X-Forwarded-For", &at, &value))
 		if (value.len && (!buf_append(out, value) || !buf_append(out, SLICE(", "))))
 			return false;
 	return buf_append(out, f->client) && buf_append(out, SLICE("\r\n")) &&

@@ -8,7 +8,8 @@
  *     sender's, and nothing that Connection names.
  *  2. Upgrade goes on for a WebSocket only ("h2c" would hide requests from us).
  *  3. Who the client is, by which scheme and name it came, is ours to say: its own X-Forwarded-For
- *     is added to, its other X-Forwarded-* of these are dropped, "_" counting as "-" (as in CGI).
+ *     is added to (unless `anew`), its other X-Forwarded-* of these are dropped, "_" counting as
+ *     "-" (as in CGI).
  */
 #pragma once
 
@@ -19,6 +20,7 @@ struct forward {
 	struct slice host;   /* the upstream's Host */
 	struct slice client; /* address of the peer */
 	bool https;          /* so the client came */
+	bool anew;           /* whom its own X-Forwarded-For names is not believed */
 	bool websocket;      /* its Upgrade goes on */
 	enum body_kind body; /* of the request: NONE, LENGTH (body_bytes), CHUNKED */
 	uint64_t body_bytes;

@@ -6,6 +6,7 @@
 #include "base/err.h"
 #include "http/forward.h"
 #include "proxy/answer.h"
+#include "proxy/forwarded.h"
 #include "proxy/visit.h"
 
 bool site_take(struct xfer *x, const struct xfer_request *r)
@@ -15,6 +16,8 @@ bool site_take(struct xfer *x, const struct xfer_request *r)
 		.msg = r->msg,
 		.client = r->client,
 		.https = x->kind == LISTEN_HTTPS || x->forwarded_https,
+		.believed = c->server.trusted.count == 0 ||
+			    forwarded_trusts(&c->server.trusted, r->client),
 		.owner = x->owner,
 		.arena = &x->arena,
 	};

@@ -45,6 +45,7 @@ static bool make_request(struct visit *v, const struct visit_opts *o)
 	struct forward f = {
 		.host = v->conf->host_rewrite ? slice_of(v->conf->host_rewrite) : m->authority,
 		.https = o->https,
+		.anew = !o->believed,
 		.websocket = v->websocket,
 		.body = v->body,
 		.body_bytes = m->body_bytes,

@@ -79,7 +79,8 @@ struct visit_opts {
 	unsigned site;         /* index in the configuration */
 	const struct msg *msg; /* borrowed during visit_new() */
 	const struct addr *client;
-	bool https; /* the client came by TLS, to us or to a balancer */
+	bool https;    /* the client came by TLS, to us or to a balancer */
+	bool believed; /* its X-Forwarded-For */
 	struct task *owner;
 	struct arena *arena;
 };

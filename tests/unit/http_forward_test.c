@@ -57,6 +57,9 @@ TEST(who_the_client_is_is_ours_to_say)
 		  "GET / HTTP/1.1\r\nHost: in:8\r\n"
 		  "X-Forwarded-For: 1.1.1.1, 2.2.2.2, 3.3.3.3, 192.0.2.9\r\n"
 		  "X-Forwarded-Proto: https\r\nX-Forwarded-Host: a.b:1\r\n\r\n");
+	check_str(forwarded("GET / HTTP/1.1\r\nHost: a.b\r\nX-Forwarded-For: 1.1.1.1\r\n\r\n",
+			    (struct forward){ .anew = true }),
+		  "GET / HTTP/1.1\r\nHost: a.b\r\n" OURS "\r\n");
 	check_str(
 		forwarded("GET http://q.r/x HTTP/1.1\r\nHost: a.b\r\n\r\n", (struct forward){ 0 }),
 		"GET /x HTTP/1.1\r\nHost: q.r\r\nX-Forwarded-For: 192.0.2.9\r\n"
