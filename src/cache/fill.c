@@ -4,9 +4,11 @@
  *
  *   fill_room() -> chunk[filling] -> loop_write() of the other -> file -> blob_advance() -> readers
  *
- * A write takes the whole of a chunk and begins when it is half full, or holds anything and a
- * reader waits; with one in flight, the other chunk fills.  So a stalled disk stops the upstream
- * after two chunks, and a stalled upstream holds at most one chunk.
+ * A write takes the whole of a chunk and begins when it is full, or holds anything and the owner
+ * says that no more comes for now while a reader waits; with one in flight, the other chunk fills.
+ * So a stalled disk stops the upstream after two chunks, and a stalled upstream holds at most one
+ * chunk.  Chunks end at multiples of FILL_CHUNK in the file: whole pages, and the page cache takes
+ * them as large ones.
  *
  * What makes, saves, publishes or removes a file is a helper's.  fallocate() of the announced size
  * is left out: it gains little on ext4 and XFS, whose delayed allocation sees 128 KiB at a time
@@ -24,8 +26,6 @@
 #include "cache/cache_private.h"
 #include "cache/fill_private.h"
 #include "cache/partial.h"
-
-enum { FILL_WRITE_MIN = FILL_CHUNK / 2 };
 
 _Static_assert(sizeof(((struct fill *)0)->path) >= STORE_PATH_MAX, "a blob's path must fit");
 _Static_assert(sizeof(((struct fill *)0)->tmp_name) >= STORE_TMP_MAX, "a temporary name must fit");
@@ -452,11 +452,10 @@ void fill_open(struct fill *f, uint64_t size, uint8_t type)
 	fill_job(f, fill_make_work, fill_make_done);
 }
 
-struct buf *fill_room(struct fill *f, size_t min)
+struct buf *fill_room(struct fill *f)
 {
 	struct buf *b = &f->chunk[f->filling];
 
-	assert(min <= FILL_CHUNK - FILL_WRITE_MIN);
 	assert(!f->wide.on);
 	if (f->state == FILL_LOST || f->state == FILL_OPENING)
 		return NULL;
@@ -468,16 +467,16 @@ struct buf *fill_room(struct fill *f, size_t min)
 			fill_lose(f, &(struct blob_failure){ .err = -ENOMEM });
 			return NULL;
 		}
-		buf_init(b, mem, FILL_CHUNK);
+		buf_init(b, mem, FILL_CHUNK - f->received % FILL_CHUNK);
 	}
-	if (buf_room(b) >= min)
+	if (buf_room(b) > 0)
 		return b;
-	/* More than FILL_WRITE_MIN is in it, so only a write in flight can hold it back. */
+	/* It is full, so only a write in flight can hold it back. */
 	assert(op_busy(&f->file_op));
 	return NULL;
 }
 
-void fill_added(struct fill *f, size_t bytes, bool flush)
+void fill_added(struct fill *f, size_t bytes)
 {
 	struct buf *b = &f->chunk[f->filling];
 
@@ -492,7 +491,16 @@ void fill_added(struct fill *f, size_t bytes, bool flush)
 		return;
 	}
 	digest_update(&f->hash, buf_tail(b) - bytes, bytes);
-	f->flush |= flush;
+	fill_write(f);
+}
+
+void fill_flush(struct fill *f)
+{
+	struct buf *b = &f->chunk[f->filling];
+
+	if (f->state != FILL_FLOWING || buf_len(b) == 0)
+		return;
+	f->flush = true;
 	fill_write(f);
 }
 
@@ -509,7 +517,7 @@ void fill_write(struct fill *f)
 
 	if (op_busy(&f->file_op) || buf_len(b) == 0)
 		return;
-	if (buf_len(b) < FILL_WRITE_MIN && !f->flush && !f->finish)
+	if (buf_room(b) > 0 && !f->flush && !f->finish)
 		return;
 	assert(!f->chunk[!f->filling].mem);
 	f->flush = false;

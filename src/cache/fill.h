@@ -112,16 +112,15 @@ void fill_resume(struct fill *f);
  */
 void fill_open(struct fill *f, uint64_t size, uint8_t type);
 /*
- * Where the next bytes go, at least <min> (<= FILL_CHUNK / 2) of room; NULL: there is no file yet
- * or both chunks are busy, and the owner will be woken (or the fill is LOST).  Good until the owner
- * returns to the loop: no operation may be left in flight on it.
+ * Where the next bytes go, some of FILL_CHUNK; NULL: there is no file yet or both chunks are busy,
+ * and the owner will be woken (or the fill is LOST).  Good until the owner returns to the loop: no
+ * operation may be left in flight on it.
  */
-struct buf *fill_room(struct fill *f, size_t min);
-/*
- * The owner appended to fill_room()'s buffer: hash, and write when there is enough.  <flush>: write
- * what there is, a reader waits.
- */
-void fill_added(struct fill *f, size_t bytes, bool flush);
+struct buf *fill_room(struct fill *f);
+/* The owner appended to fill_room()'s buffer: hash, and write when it is full. */
+void fill_added(struct fill *f, size_t bytes);
+/* A reader waits and no more comes for now: write what there is. */
+void fill_flush(struct fill *f);
 /*
  * All bytes were given.  Length or digest wrong: LOST with ERR_SHORT/ERR_LONG/ERR_DIGEST, and with
  * <again> the owner has the duty to fill <next> (as after CACHE_MISS), to which the readers go.

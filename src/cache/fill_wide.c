@@ -24,8 +24,7 @@ bool fill_settle(struct fill *f)
 		return false;
 	assert(f->state == FILL_FLOWING);
 	if (f->written < f->received) {
-		f->flush = true;
-		fill_write(f);
+		fill_flush(f);
 		return false;
 	}
 	assert(!op_busy(&f->file_op));

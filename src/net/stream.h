@@ -68,6 +68,7 @@ struct stream {
 	bool tls;
 	bool rx_big;    /* client role: receive into a big buffer */
 	bool rx_polls;  /* what is armed tells of bytes, and takes none: stream_splice() */
+	bool rx_full;   /* the last receive filled the buffer: there is more */
 	bool rx_eof;    /* FIN seen */
 	bool rx_closed; /* close_notify seen (TLS) */
 	bool abort;     /* closing without flush */

@@ -3,7 +3,7 @@
  * Receiving.  A server's connections are many and their requests small: the loop receives into a
  * buffer of its own, and the bytes are copied into a small one that the stream holds only while
  * something is there.  A client's are few and carry bodies: it waits by poll, without a buffer, and
- * then receives straight into a big one.
+ * then receives straight into a big one; as long as that comes full it does not wait.
  *
  * Each pool has a buffer for every connection that may be, so an empty one means that memory is
  * out; the stream then fails with ERR_LIMIT.
@@ -43,6 +43,7 @@ void stream_rx_drop(struct stream *s)
 	if (s->raw.mem)
 		pool_put(s->raw_pool, s->raw.mem);
 	s->raw = (struct buf){ 0 };
+	s->rx_full = false;
 	s->opened = 0;
 	s->opened_tail = 0;
 }
@@ -75,12 +76,14 @@ void stream_rx_arm_poll(struct stream *s)
 /* The socket is readable: into the big buffer. */
 static void take_big(struct stream *s)
 {
+	size_t room;
 	ssize_t n;
 
 	if (!raw_ensure(s))
 		return;
 	buf_compact(&s->raw);
-	n = recv(s->fd, buf_tail(&s->raw), buf_room(&s->raw), MSG_DONTWAIT);
+	room = buf_room(&s->raw);
+	n = recv(s->fd, buf_tail(&s->raw), room, MSG_DONTWAIT);
 	if (n > 0)
 		buf_grew(&s->raw, (size_t)n);
 	else if (n == 0)
@@ -90,6 +93,7 @@ static void take_big(struct stream *s)
 	else
 		stream_rx_arm(s);
 	stream_rx_trim(s);
+	s->rx_full = n > 0 && (size_t)n == room;
 }
 
 static void take_pooled(struct stream *s, size_t n)
@@ -270,9 +274,26 @@ static void pull_records(struct stream *s, struct buf *into)
 	}
 }
 
-int stream_pull(struct stream *s, struct buf *into)
+/* What is in <raw>; returns the bytes of payload. */
+static size_t pull_raw(struct stream *s, struct buf *into)
 {
 	size_t before = buf_len(into), got;
+	bool full = s->rx_full;
+
+	if (s->tls)
+		pull_records(s, into);
+	else if (s->raw.mem)
+		(void)move(s, into, buf_len(&s->raw));
+	stream_rx_trim(s);
+	s->rx_full = full; /* though the buffer may be back in its pool */
+	got = buf_len(into) - before;
+	s->rx_bytes += got;
+	return got;
+}
+
+int stream_pull(struct stream *s, struct buf *into)
+{
+	size_t got;
 
 	if (s->err && !s->opened)
 		return s->err;
@@ -281,13 +302,12 @@ int stream_pull(struct stream *s, struct buf *into)
 	if (buf_room(into) == 0)
 		buf_compact(into);
 	assert(buf_room(into) > 0);
-	if (s->tls)
-		pull_records(s, into);
-	else if (s->raw.mem)
-		(void)move(s, into, buf_len(&s->raw));
-	stream_rx_trim(s);
-	got = buf_len(into) - before;
-	s->rx_bytes += got;
+	got = pull_raw(s, into);
+	/* Ends: each turn takes at least a record out of a full buffer, or finds it not full. */
+	while (got == 0 && s->rx_full && !s->err && !s->rx_closed) {
+		take_big(s);
+		got = pull_raw(s, into);
+	}
 	if (got > 0)
 		return (int)got;
 	if (s->err)

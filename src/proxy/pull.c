@@ -325,7 +325,7 @@ static bool pull_store_step(struct pull *pl)
 	if (pl->fill.state == FILL_OPENING)
 		return false;
 	while (buf_len(&pl->body) > 0) {
-		room = fill_room(&pl->fill, 1);
+		room = fill_room(&pl->fill);
 		if (pl->fill.state == FILL_LOST)
 			break;
 		if (!room)
@@ -334,7 +334,7 @@ static bool pull_store_step(struct pull *pl)
 		if (!buf_append(room, slice_first(buf_data(&pl->body), n)))
 			unreachable("room was asked for");
 		buf_take(&pl->body, n);
-		fill_added(&pl->fill, n, false);
+		fill_added(&pl->fill, n);
 	}
 	pl->state = PULL_END;
 	if (pl->fill.state != FILL_LOST)
@@ -574,7 +574,7 @@ static bool pull_flow(struct pull *pl)
 		return true;
 	}
 	while (taken < PULL_TURN_BYTES) {
-		room = fill_room(&pl->fill, TLS_PLAIN_MAX);
+		room = fill_room(&pl->fill);
 		if (pl->fill.state == FILL_LOST) {
 			pl->state = PULL_END;
 			return true;
@@ -582,8 +582,11 @@ static bool pull_flow(struct pull *pl)
 		if (!room)
 			return false;
 		n = fetch_pull(&pl->fetch, room);
-		if (n == 0)
+		if (n == 0) {
+			if (blob_readers(pl->fill.blob) > 0)
+				fill_flush(&pl->fill);
 			return false;
+		}
 		if (n == ERR_EOF) {
 			pl->state = PULL_END;
 			fill_finish(&pl->fill);
@@ -592,7 +595,7 @@ static bool pull_flow(struct pull *pl)
 		if (n < 0)
 			return pull_broke(pl, n);
 		taken += (size_t)n;
-		fill_added(&pl->fill, (size_t)n, blob_readers(pl->fill.blob) > 0);
+		fill_added(&pl->fill, (size_t)n);
 	}
 	loop_wake(pl->proxy->loop, &pl->task);
 	return false;

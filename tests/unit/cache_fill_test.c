@@ -247,7 +247,7 @@ static void run_for(unsigned ms)
 	loop_timer_clear(l, &t);
 }
 
-/* A few bytes reach a waiting reader at once; without one, writes wait for half a chunk. */
+/* A few bytes reach a waiting reader at once; without one, writes wait for a whole chunk. */
 TEST(fill_flush_writes_what_is_there)
 {
 	struct filler f = { .announced = 1000, .step = 100, .hold = true };
@@ -261,15 +261,16 @@ TEST(fill_flush_writes_what_is_there)
 	filler_start(&f, r.cache, l, b, body, 1000);
 	run_for(300);
 	require(f.fill.state == FILL_FLOWING);
-	memcpy(buf_tail(fill_room(&f.fill, 100)), body, 100);
-	buf_grew(fill_room(&f.fill, 100), 100);
-	fill_added(&f.fill, 100, false);
+	memcpy(buf_tail(fill_room(&f.fill)), body, 100);
+	buf_grew(fill_room(&f.fill), 100);
+	fill_added(&f.fill, 100);
 	run_for(300);
 	blob_look(b, &v);
 	check_eq(v.avail, 0);
-	memcpy(buf_tail(fill_room(&f.fill, 100)), body + 100, 100);
-	buf_grew(fill_room(&f.fill, 100), 100);
-	fill_added(&f.fill, 100, true);
+	memcpy(buf_tail(fill_room(&f.fill)), body + 100, 100);
+	buf_grew(fill_room(&f.fill), 100);
+	fill_added(&f.fill, 100);
+	fill_flush(&f.fill);
 	run_for(300);
 	blob_look(b, &v);
 	check_eq(v.state, BLOB_FILLING);
@@ -302,10 +303,11 @@ TEST(fill_never_shows_the_whole_of_what_is_not_verified)
 		require(cache_get(r.cache, CACHE_BLOB, &d, &b) == CACHE_MISS);
 		filler_start(&f, r.cache, l, b, body, 1000);
 		run_for(300);
-		memcpy(buf_tail(fill_room(&f.fill, 1000)), body, 1000);
-		buf_grew(fill_room(&f.fill, 1000), 1000);
+		memcpy(buf_tail(fill_room(&f.fill)), body, 1000);
+		buf_grew(fill_room(&f.fill), 1000);
 		f.given = 1000;
-		fill_added(&f.fill, 1000, true);
+		fill_added(&f.fill, 1000);
+		fill_flush(&f.fill);
 		run_for(300);
 		blob_look(b, &v);
 		check_eq(v.avail, 999);

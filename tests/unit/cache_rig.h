@@ -195,14 +195,17 @@ static inline void filler_give(struct filler *f)
 {
 	while (!f->hold && f->given < f->len && f->fill.state == FILL_FLOWING) {
 		size_t n = f->len - f->given < f->step ? f->len - f->given : f->step;
-		struct buf *room = fill_room(&f->fill, n);
+		struct buf *room = fill_room(&f->fill);
 
 		if (!room)
 			return;
+		n = n < buf_room(room) ? n : buf_room(room);
 		memcpy(buf_tail(room), f->body + f->given, n);
 		buf_grew(room, n);
 		f->given += n;
-		fill_added(&f->fill, n, f->flush);
+		fill_added(&f->fill, n);
+		if (f->flush)
+			fill_flush(&f->fill);
 		if (f->stop_at && f->given >= f->stop_at)
 			fill_fail(&f->fill, &(struct blob_failure){ .err = ERR_KILLED });
 	}

@@ -34,13 +34,14 @@ static void writer_alone(struct writer *w, size_t until)
 
 	while (f->state == FILL_FLOWING && f->received < until) {
 		size_t n = until - f->received < ODD ? until - f->received : ODD;
-		struct buf *room = fill_room(f, n);
+		struct buf *room = fill_room(f);
 
 		if (!room)
 			return;
+		n = n < buf_room(room) ? n : buf_room(room);
 		memcpy(buf_tail(room), w->body + f->received, n);
 		buf_grew(room, n);
-		fill_added(f, n, false);
+		fill_added(f, n);
 	}
 	if (f->state != FILL_FLOWING)
 		return;
