@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * wolfCrypt's SHA-2.  With SHA-NI SHA-256 does about 1.5 GB/s per core, so a fill hashes inline on
- * its loop: 256 KiB take less time than the write that follows them.
+ * wolfCrypt's SHA-2.  With SHA-NI SHA-256 does about 1.5 GB/s per core, so a fill hashes on its
+ * loop: 256 KiB take less time than the write that follows them.  Several at once do 2.8 GB/s
+ * (sha256x.h): wolfCrypt has the state, the odd bytes and the padding, whole blocks are ours.
  */
 #include "cache/digest.h"
 
@@ -12,10 +13,13 @@
 #include <wolfssl/wolfcrypt/sha256.h>
 #include <wolfssl/wolfcrypt/sha512.h>
 
+#include "cache/sha256x.h"
+
 _Static_assert(sizeof(wc_Sha256) <= sizeof(((struct digest_ctx *)0)->state), "state too small");
 _Static_assert(sizeof(wc_Sha512) <= sizeof(((struct digest_ctx *)0)->state), "state too small");
 _Static_assert(_Alignof(wc_Sha256) <= 16, "state not aligned");
 _Static_assert(_Alignof(wc_Sha512) <= 16, "state not aligned");
+_Static_assert((int)DIGEST_LANES == (int)SHA256X_LANES, "as many as it takes");
 _Static_assert((int)WC_SHA512_DIGEST_SIZE <= (int)DIGEST_BYTES_MAX, "digest too small");
 
 static const struct {
@@ -133,6 +137,75 @@ void digest_update(struct digest_ctx *c, const void *p, size_t len)
 	else
 		err = wc_Sha512Update(sha512_of(c), p, (word32)len);
 	assert(err == 0);
+}
+
+static void digest_part_took(struct digest_part *p, size_t n)
+{
+	p->p = (const uint8_t *)p->p + n;
+	p->len -= n;
+}
+
+/* One of a hash's parts, alone. */
+static void digest_part_alone(struct digest_part *p, size_t n)
+{
+	digest_update(p->ctx, p->p, n);
+	digest_part_took(p, n);
+}
+
+/* Blocks of <p> that sha256x_blocks() could take now. */
+static size_t digest_blocks(const struct digest_part *p)
+{
+	if (p->ctx->alg != DIGEST_SHA256 || sha256_of(p->ctx)->buffLen > 0)
+		return 0;
+	return p->len / SHA256X_BLOCK;
+}
+
+/* What wolfCrypt's own update does for whole blocks, for several; false: there are none. */
+static bool digest_update_lanes(struct digest_part *parts, unsigned count)
+{
+	struct sha256x_lane lanes[DIGEST_LANES];
+	struct digest_part *taken[DIGEST_LANES];
+	size_t blocks = digest_blocks(&parts[0]);
+	unsigned n = 0;
+
+	if (blocks == 0)
+		return false;
+	for (unsigned i = 0; i < count; i++) {
+		size_t has = digest_blocks(&parts[i]);
+
+		if (has == 0)
+			continue;
+		blocks = has < blocks ? has : blocks;
+		lanes[n] = (struct sha256x_lane){ sha256_of(parts[i].ctx)->digest, parts[i].p };
+		taken[n++] = &parts[i];
+	}
+	sha256x_blocks(lanes, n, blocks);
+	for (unsigned i = 0; i < n; i++) {
+		wc_Sha256 *s = sha256_of(taken[i]->ctx);
+		size_t bytes = blocks * SHA256X_BLOCK;
+		word32 was = s->loLen;
+
+		s->loLen += (word32)bytes;
+		s->hiLen += (word32)(bytes >> 32) + (s->loLen < was);
+		digest_part_took(taken[i], bytes);
+	}
+	return true;
+}
+
+void digest_update_many(struct digest_part *parts, unsigned count)
+{
+	assert(count >= 1 && count <= DIGEST_LANES);
+	for (unsigned i = 0; i < count && sha256x_lanes() > 0; i++) {
+		struct digest_part *p = &parts[i];
+		size_t odd = p->ctx->alg == DIGEST_SHA256 ? sha256_of(p->ctx)->buffLen : 0;
+
+		/* Up to a whole block. */
+		if (odd > 0 && p->len >= SHA256X_BLOCK - odd)
+			digest_part_alone(p, SHA256X_BLOCK - odd);
+	}
+	while (sha256x_lanes() > 0 && digest_update_lanes(parts, count))
+		;
+	digest_part_alone(&parts[0], parts[0].len);
 }
 
 void digest_end(struct digest_ctx *c, struct digest *out)

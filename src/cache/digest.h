@@ -37,5 +37,18 @@ void digest_update(struct digest_ctx *c, const void *p, size_t len);
 /* Ends the context. */
 void digest_end(struct digest_ctx *c, struct digest *out);
 
+/* A stretch of the message of one of several running hashes. */
+struct digest_part {
+	struct digest_ctx *ctx;
+	const void *p;
+	size_t len;
+};
+enum { DIGEST_LANES = 4 };
+/*
+ * Hashes parts[0] as a whole, and of the others what costs little more at the same time, or
+ * nothing: <p> and <len> become what is left.  All contexts differ; 1 to DIGEST_LANES parts.
+ */
+void digest_update_many(struct digest_part *parts, unsigned count);
+
 /* Of what is in memory as a whole. */
 void digest_of(enum digest_alg alg, struct slice bytes, struct digest *out);

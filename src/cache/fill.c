@@ -89,6 +89,7 @@ void fill_save_due(struct fill *f)
 
 void fill_hash_end(struct fill *f, struct digest *found)
 {
+	mill_leave(f);
 	if (f->hashing)
 		digest_end(&f->hash, found);
 	f->hashing = false;
@@ -137,6 +138,7 @@ static cold void fill_end_lost(struct fill *f, const struct blob_failure *why)
 
 	assert(!f->whole);
 	loop_timer_clear(f->loop, &f->stuck);
+	mill_leave(f);
 	if (f->state != FILL_DISK && !f->wide.busy) /* there a helper may be at it */
 		fill_hash_end(f, &unused);
 	f->err = why->err;
@@ -209,7 +211,7 @@ static cold void fill_stuck(struct timer *t)
 }
 
 void fill_begin(struct fill *f, struct cache *c, struct blob *b, struct loop *l, struct stats *st,
-		struct task *owner)
+		struct mill *mill, struct task *owner)
 {
 	assert(blob_state(b) == BLOB_EMPTY);
 	*f = (struct fill){
@@ -218,6 +220,7 @@ void fill_begin(struct fill *f, struct cache *c, struct blob *b, struct loop *l,
 		.loop = l,
 		.owner = owner,
 		.stats = st,
+		.mill = mill,
 		.state = FILL_IDLE,
 		.fd = -1,
 		.made_fd = -1,
@@ -226,6 +229,7 @@ void fill_begin(struct fill *f, struct cache *c, struct blob *b, struct loop *l,
 		.type = cache_kind_is_blob(b->kind) ? 0 : 1,
 	};
 	timer_init(&f->stuck, fill_stuck);
+	list_init(&f->milling);
 	blob_set_filler(b, true);
 	fill_enter(f, FILL_DISK);
 	fill_look(f);
@@ -367,6 +371,7 @@ static void fill_flow(struct fill *f, int fd, uint64_t size, uint8_t type)
 	f->flowed = true;
 	f->size = size;
 	op_init(&f->file_op, &f->inflight, fill_wrote);
+	mill_enter(f);
 	blob_start(f->blob, fd, size, type);
 	fill_enter(f, FILL_FLOWING);
 }
@@ -490,7 +495,6 @@ void fill_added(struct fill *f, size_t bytes)
 		fill_lose_corrupt(f, ERR_LONG);
 		return;
 	}
-	digest_update(&f->hash, buf_tail(b) - bytes, bytes);
 	fill_write(f);
 }
 
@@ -645,6 +649,7 @@ static void fill_wrote(struct op *op, int res)
 		fill_lose_disk(f, "cannot write", res < 0 ? res : -EIO);
 		return;
 	}
+	mill_run(f, f->received - buf_len(&f->chunk[f->filling]));
 	buf_take(b, (size_t)res);
 	f->written += (uint64_t)res;
 	if (buf_len(b) > 0) {
@@ -666,6 +671,8 @@ void fill_check(struct fill *f)
 {
 	struct digest found;
 
+	if (!f->wide.on)
+		mill_run(f, f->received);
 	fill_hash_end(f, &found);
 	if (f->size != BLOB_SIZE_UNKNOWN && f->received < f->size) {
 		fill_lose_corrupt(f, ERR_SHORT);

@@ -4,8 +4,8 @@
  *
  * Life: fill_begin, [DISK: is the file there already?], fill_open, fill_room/fill_added ...,
  * fill_finish | fill_fail, then closed (the owner's task is woken) and the memory is the owner's.
- * Everything on one loop.  Chunks of FILL_CHUNK are hashed as they come and written with one write
- * in flight; the next chunk is filled meanwhile (two chunks of memory, none while nothing flows).
+ * Everything on one loop.  Chunks of FILL_CHUNK are written with one write in flight and hashed
+ * meanwhile (mill.h); the next chunk is filled meanwhile (two chunks of memory, none while nothing flows).
  *
  * Invariants
  *  1. Exactly one of READY and FAILED is set on the blob in the end, whatever happens.
@@ -16,6 +16,7 @@
 
 #include "base/buf.h"
 #include "cache/cache.h"
+#include "cache/mill.h"
 #include "cache/spread.h"
 
 enum fill_state {
@@ -59,6 +60,9 @@ struct fill {
 	uint64_t size;     /* announced, or BLOB_SIZE_UNKNOWN */
 	uint64_t received; /* given by the owner */
 	uint64_t written;
+	uint64_t hashed;
+	struct mill *mill;
+	struct list milling;
 	struct digest_ctx hash;
 	struct buf chunk[2];
 	unsigned filling; /* chunk[filling] takes bytes; the other may be in a write */
@@ -91,10 +95,10 @@ struct fill {
 
 /*
  * Takes over the duty that came with CACHE_MISS (its own reference on <b>); wakes <owner> on each
- * change of state.
+ * change of state.  <mill>: the loop's, may be NULL.
  */
 void fill_begin(struct fill *f, struct cache *c, struct blob *b, struct loop *l, struct stats *st,
-		struct task *owner);
+		struct mill *mill, struct task *owner);
 /*
  * FILL_ABSENT: how many bytes of a blob are there from before, and have been hashed.  With > 0 the
  * owner asks upstream for the rest, and calls fill_resume() if it gets that: FILL_FLOWING, as if
@@ -117,7 +121,7 @@ void fill_open(struct fill *f, uint64_t size, uint8_t type);
  * operation may be left in flight on it.
  */
 struct buf *fill_room(struct fill *f);
-/* The owner appended to fill_room()'s buffer: hash, and write when it is full. */
+/* The owner appended to fill_room()'s buffer: write when it is full. */
 void fill_added(struct fill *f, size_t bytes);
 /* A reader waits and no more comes for now: write what there is. */
 void fill_flush(struct fill *f);

@@ -40,6 +40,8 @@ void fill_widen(struct fill *f, uint64_t step)
 	assert(!w->on);
 	assert(f->written == f->received);
 	assert(f->size != BLOB_SIZE_UNKNOWN);
+	assert(f->hashed == f->received);
+	mill_leave(f);
 	*w = (struct fill_wide){
 		.on = true,
 		.hashed = f->written,
@@ -66,6 +68,7 @@ bool fill_narrow(struct fill *f)
 		return false;
 	assert(w->hashed == f->written);
 	w->on = w->narrowing = false;
+	mill_enter(f);
 	return true;
 }
 

@@ -114,6 +114,7 @@ int proxy_init(struct proxy *p, struct shared *shared, const struct proxy_listen
 	tell_init(p);
 	proxy_pools(p);
 	p->hot = hot_new();
+	mill_init(&p->mill);
 	err = loop_new(&p->loop, &lo, why);
 	if (err)
 		return err;

@@ -17,6 +17,7 @@
 #include "base/pool.h"
 #include "base/stat.h"
 #include "cache/cache.h"
+#include "cache/mill.h"
 #include "config/config.h"
 #include "io/loop.h"
 #include "io/resolve.h"
@@ -105,6 +106,7 @@ struct proxy {
 	struct resolver *resolver;
 	struct cache *cache;
 	struct hot *hot; /* small bodies of it */
+	struct mill mill;
 	struct access_log access;
 	struct timer tell_timer; /* lines of pulls: tell.h */
 	struct meters meters;

@@ -175,7 +175,7 @@ void pull_start(struct pull *pl, struct mirror *m, struct slice repo, uint32_t k
 		.owner = &pl->task,
 		.authorization = pl->authorization,
 	};
-	fill_begin(&pl->fill, p->cache, blob, p->loop, &p->stats, &pl->task);
+	fill_begin(&pl->fill, p->cache, blob, p->loop, &p->stats, &p->mill, &pl->task);
 	pl->fill.again = true;
 	pl->state = PULL_DISK;
 	if (!fetch_by_digest(&pl->opts, &pl->arena, repo, cache_kind_is_blob(kind), d))
@@ -193,7 +193,7 @@ void pull_store(struct pull *pl, struct blob *blob, char *body, size_t len, uint
 	buf_init(&pl->body, body, len);
 	pl->body.tail = len;
 	pl->type = type;
-	fill_begin(&pl->fill, p->cache, blob, p->loop, &p->stats, &pl->task);
+	fill_begin(&pl->fill, p->cache, blob, p->loop, &p->stats, &p->mill, &pl->task);
 	pl->state = PULL_DISK;
 	loop_wake(p->loop, &pl->task);
 }
@@ -616,7 +616,7 @@ static bool pull_again(struct pull *pl, bool other_member)
 	pl->retry = (struct retry){ 0 };
 	pl->unwanted_ms = 0;
 	pl->fill.state = FILL_IDLE;
-	fill_begin(&pl->fill, p->cache, next, p->loop, &p->stats, &pl->task);
+	fill_begin(&pl->fill, p->cache, next, p->loop, &p->stats, &p->mill, &pl->task);
 	blob_unref(next);
 	pl->state = PULL_DISK;
 	if (p->killed)

@@ -34,6 +34,7 @@ struct worker {
 	pthread_t thread;
 	struct rig *rig;
 	struct loop *loop;
+	struct mill mill;
 	unsigned seed;
 	unsigned rounds;
 	unsigned clients_busy;
@@ -69,6 +70,7 @@ static void client_fill(struct client *c)
 	c->filler = (struct filler){
 		.announced = dice(w, 3) ? BODY_BYTES : BLOB_SIZE_UNKNOWN,
 		.flush = dice(w, 2),
+		.mill = &w->mill,
 		.stop_at = dice(w, 4) ? 0 : 1 + dice(w, BODY_BYTES),
 		.step = 16 * 1024 - dice(w, 1000),
 		.ended = client_filled,
@@ -197,6 +199,7 @@ TEST(blobs_shared_by_threads)
 
 		w->rig = &r;
 		w->seed = i + 1;
+		mill_init(&w->mill);
 		w->rounds = ROUNDS;
 		w->loop = rig_loop();
 		require(w->loop);

@@ -111,3 +111,43 @@ TEST(digest_speed)
 	}
 	free(mem);
 }
+
+/* Several at once are the same as one after the other, whatever their lengths and odd bytes. */
+TEST(digest_of_several_at_once)
+{
+	enum { LEN = 5000, ROUNDS = 400 };
+	char *mem = malloc(LEN);
+
+	require(mem);
+	for (unsigned round = 0; round < ROUNDS; round++) {
+		struct digest_ctx ctx[DIGEST_LANES];
+		struct digest_part part[DIGEST_LANES];
+		struct slice body[DIGEST_LANES];
+		unsigned count = round % DIGEST_LANES + 1, left = 0;
+
+		for (unsigned i = 0; i < LEN; i++)
+			mem[i] = (char)(i * 7 + round * 13 + (i >> 8));
+		for (unsigned i = 0; i < count; i++) {
+			size_t from = (round * 37 + i * 501) % 1000, odd = round * i % 131;
+			size_t len = (round * 91 + i * 777) % (LEN - 1000 - 131);
+			/* One in eight is of the other kind, which has no lanes. */
+			enum digest_alg alg = (round + i) % 8 ? DIGEST_SHA256 : DIGEST_SHA512;
+
+			body[i] = (struct slice){ mem + from, odd + len };
+			digest_begin(&ctx[i], alg);
+			digest_update(&ctx[i], body[i].ptr, odd);
+			part[i] = (struct digest_part){ &ctx[i], body[i].ptr + odd, len };
+		}
+		for (; left < count; left++) /* each is the first once */
+			digest_update_many(part + left, count - left);
+		for (unsigned i = 0; i < count; i++) {
+			struct digest got, want;
+
+			check_eq(part[i].len, 0);
+			digest_end(&ctx[i], &got);
+			digest_of((enum digest_alg)got.alg, body[i], &want);
+			check(digest_eq(&got, &want));
+		}
+	}
+	free(mem);
+}

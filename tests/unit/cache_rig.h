@@ -184,6 +184,7 @@ struct filler {
 	uint8_t type;
 	size_t stop_at; /* fill_fail() when so much was given; 0: never */
 	bool flush;
+	struct mill *mill;
 	bool hold; /* give no more for now */
 	bool found;
 	bool done;
@@ -248,7 +249,7 @@ static inline void filler_start(struct filler *f, struct cache *c, struct loop *
 	if (!f->step)
 		f->step = 16 * 1024;
 	task_init(&f->task, filler_run);
-	fill_begin(&f->fill, c, b, l, &f->stats, &f->task);
+	fill_begin(&f->fill, c, b, l, &f->stats, f->mill, &f->task);
 }
 
 struct rig_limit {

@@ -163,7 +163,7 @@ static int go(struct writer *w, const char *body, const struct digest *d)
 	w->loop = l;
 	w->body = body;
 	task_init(&w->task, writer_run);
-	fill_begin(&w->fill, r.cache, b, l, &w->stats, &w->task);
+	fill_begin(&w->fill, r.cache, b, l, &w->stats, NULL, &w->task);
 	for (unsigned i = 0; i < PARTS; i++)
 		fill_part_init(&w->parts[i], &w->fill);
 	rig_run(l);
