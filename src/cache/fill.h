@@ -4,8 +4,8 @@
  *
  * Life: fill_begin, [DISK: is the file there already?], fill_open, fill_room/fill_added ...,
  * fill_finish | fill_fail, then closed (the owner's task is woken) and the memory is the owner's.
- * Everything on one loop.  Chunks of FILL_CHUNK are written with one write in flight and hashed
- * meanwhile (mill.h); the next chunk is filled meanwhile (two chunks of memory, none while nothing flows).
+ * Everything on one loop.  Chunks of FILL_CHUNK are written with one write in flight; the next one
+ * is filled meanwhile (two chunks of memory, none while nothing flows), and hashed as mill.h says.
  *
  * Invariants
  *  1. Exactly one of READY and FAILED is set on the blob in the end, whatever happens.
