@@ -19,6 +19,15 @@ void arena_init(struct arena *a, size_t limit_bytes)
 	*a = (struct arena){ .limit_bytes = limit_bytes };
 }
 
+void arena_init_in(struct arena *a, size_t limit_bytes, void *mem, size_t mem_bytes)
+{
+	struct arena_chunk *c = mem;
+
+	assert(mem_bytes > sizeof(*c));
+	*c = (struct arena_chunk){ .cap = mem_bytes - sizeof(*c) };
+	*a = (struct arena){ .first = c, .limit_bytes = limit_bytes, .given = true };
+}
+
 static void chunks_free(struct arena_chunk *c)
 {
 	while (c) {
@@ -41,9 +50,11 @@ void arena_reset(struct arena *a)
 
 void arena_fini(struct arena *a)
 {
-	chunks_free(a->first);
+	arena_reset(a);
+	if (!a->given)
+		free(a->first);
 	a->first = NULL;
-	a->used_bytes = 0;
+	a->given = false;
 }
 
 /* New chunks go in second place, so that the first is the one that a reset keeps. */

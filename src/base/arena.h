@@ -18,10 +18,16 @@ struct arena {
 	struct arena_chunk *first;
 	size_t used_bytes;
 	size_t limit_bytes;
+	bool given; /* the first chunk is not ours to free */
 };
 
 /* A zeroed arena with a limit set is ready: no allocation happens here. */
 void arena_init(struct arena *a, size_t limit_bytes);
+/*
+ * The same, with memory for its first chunk that lives as long, aligned for any type: malloc() is
+ * slow for what its thread cache does not take.
+ */
+void arena_init_in(struct arena *a, size_t limit_bytes, void *mem, size_t mem_bytes);
 /* Frees all but the first chunk. */
 void arena_reset(struct arena *a);
 void arena_fini(struct arena *a);

@@ -35,7 +35,10 @@ static inline bool slice_eq(struct slice a, struct slice b)
 /* ASCII case folded: header names, host names. */
 static inline bool slice_ieq(struct slice a, struct slice b)
 {
-	return a.len == b.len && (a.len == 0 || strncasecmp(a.ptr, b.ptr, a.len) == 0);
+	if (a.len != b.len || a.len == 0)
+		return a.len == b.len;
+	/* Most that have the same length differ here. */
+	return ((a.ptr[0] ^ b.ptr[0]) & ~0x20) == 0 && strncasecmp(a.ptr, b.ptr, a.len) == 0;
 }
 
 static inline bool slice_starts(struct slice s, struct slice prefix)

@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 struct unit {
 	const char *name;
@@ -112,4 +113,19 @@ void units_format_ms(uint64_t ms, char out[UNITS_TEXT_MAX])
 void units_format_bytes(uint64_t bytes, char out[UNITS_TEXT_MAX])
 {
 	format(bytes, bytes ? byte_units : &byte_units[countof(byte_units) - 1], out);
+}
+
+/* By hand: snprintf() was a twentieth of a small request. */
+char *units_format_uint(uint64_t n, char out[UNITS_TEXT_MAX])
+{
+	char digits[20]; /* 2^64 has as many */
+	size_t at = sizeof(digits);
+
+	do
+		digits[--at] = (char)('0' + n % 10);
+	while ((n /= 10) > 0);
+	memcpy(out, digits + at, sizeof(digits) - at);
+	out += sizeof(digits) - at;
+	*out = '\0';
+	return out;
 }

@@ -21,5 +21,7 @@ bool units_parse_ms(struct slice text, uint64_t *ms) must_check;
 bool units_parse_bytes(struct slice text, uint64_t *bytes) must_check;
 
 /* With the largest unit that leaves a whole number. */
+/* Decimal digits; returns their end, where a NUL is. */
+char *units_format_uint(uint64_t n, char out[UNITS_TEXT_MAX]);
 void units_format_ms(uint64_t ms, char out[UNITS_TEXT_MAX]);
 void units_format_bytes(uint64_t bytes, char out[UNITS_TEXT_MAX]);

@@ -12,10 +12,10 @@
 #include <errno.h>
 #include <limits.h>
 #include <nghttp2/nghttp2.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/list.h"
+#include "base/units.h"
 
 enum {
 	FRAME_HEAD = 9,
@@ -257,11 +257,13 @@ static void head_pseudo(struct h2 *h, struct slice name, struct slice value)
 /* Nothing may become a line or a word of its own where the parser will find it. */
 static bool has_break(struct slice s, bool words)
 {
+	/* Bits, not branches: a head has some hundred bytes. */
+	static const uint8_t breaks[256] = { [0] = 1, ['\r'] = 1, ['\n'] = 1, [' '] = 2 };
+	uint8_t found = 0;
+
 	for (size_t i = 0; i < s.len; i++)
-		if (s.ptr[i] == '\r' || s.ptr[i] == '\n' || s.ptr[i] == 0 ||
-		    (words && s.ptr[i] == ' '))
-			return true;
-	return false;
+		found |= breaks[(unsigned char)s.ptr[i]];
+	return (found & (words ? 3 : 1)) != 0;
 }
 
 static void head_line(struct h2 *h, struct slice name, struct slice value)
@@ -722,10 +724,9 @@ bool h2_is_full(const struct h2 *h)
 static bool is_fresh(struct slice name)
 {
 	static const struct slice fresh[] = {
-		{ "Date", 4 },           { "ETag", 4 },
-		{ "Content-Range", 13 }, { "Docker-Content-Digest", 21 },
-		{ "Link", 4 },           { "WWW-Authenticate", 16 },
-		{ "Set-Cookie", 10 },    { "Location", 8 },
+		{ "ETag", 4 },     { "Content-Range", 13 },    { "Docker-Content-Digest", 21 },
+		{ "Link", 4 },     { "WWW-Authenticate", 16 }, { "Set-Cookie", 10 },
+		{ "Location", 8 },
 	};
 
 	for (size_t i = 0; i < countof(fresh); i++)
@@ -750,13 +751,13 @@ int h2_answer(struct h2 *h, int32_t id, int status, const struct field *fields, 
 {
 	nghttp2_nv nv[ANSWER_FIELDS_MAX + 1];
 	nghttp2_data_provider source = { .read_callback = data_read };
-	char text[8];
+	char text[UNITS_TEXT_MAX];
 
 	if (h->starved)
 		return -ENOMEM;
 	assert(count <= ANSWER_FIELDS_MAX);
 	assert(status >= 200 && status <= 999);
-	snprintf(text, sizeof(text), "%d", status);
+	units_format_uint((uint64_t)status, text);
 	nv[0] = nv_of(SLICE(":status"), slice_of(text));
 	for (unsigned i = 0; i < count; i++)
 		nv[i + 1] = nv_of(fields[i].name, fields[i].value);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "base/err.h"
+#include "base/units.h"
 #include "http/h1.h"
 #include "proxy/login.h"
 #include "proxy/reply.h"
@@ -176,6 +177,19 @@ static size_t put(char *at, size_t room, const char *name, const char *value)
 	return n + v + 4;
 }
 
+static size_t make_status_line(char *h, int status)
+{
+	char *at = h + sizeof("HTTP/1.1 ") - 1;
+	const char *reason = http_reason(status);
+
+	memcpy(h, "HTTP/1.1 ", (size_t)(at - h));
+	at = units_format_uint((uint64_t)status, at);
+	*at++ = ' ';
+	at = stpcpy(at, reason);
+	memcpy(at, "\r\n", 2);
+	return (size_t)(at + 2 - h);
+}
+
 /*
  * Into the slab, just before it is sent; returns its length.  Fields are few and short; a head that
  * would not fit loses fields, never its form.
@@ -190,7 +204,7 @@ static size_t client_make_head(struct client *c, char *h)
 	_Static_assert((int)HEAD_ROOM < (int)NET_PLAIN_BYTES,
 		       "a head and some of its body fit the slab");
 	reply_head(x, &head);
-	n = (size_t)snprintf(h, HEAD_ROOM, "HTTP/1.1 %d %s\r\n", x->status, http_reason(x->status));
+	n = make_status_line(h, x->status);
 	for (unsigned i = 0; i < head.count; i++)
 		n += put(h + n, HEAD_ROOM - n - 128, head.fields[i].name, head.fields[i].value);
 	c->chunked = x->body_bytes == BLOB_SIZE_UNKNOWN && x->minor >= 1;

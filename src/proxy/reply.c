@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "proxy/reply.h"
 
-#include <stdio.h>
+#include "base/units.h"
 
 #include "proxy/door.h"
 #include "proxy/site.h"
@@ -28,7 +28,7 @@ void reply_head(const struct xfer *x, struct reply_head *h)
 		put(h, x->more[i].name, x->more[i].value);
 	if (x->body_bytes == BLOB_SIZE_UNKNOWN || !http_may_have_length(x->status))
 		return;
-	snprintf(h->length, sizeof(h->length), "%llu", (unsigned long long)x->body_bytes);
+	units_format_uint(x->body_bytes, h->length);
 	put(h, "Content-Length", h->length);
 }
 

@@ -43,13 +43,13 @@ static struct slice keep(struct xfer *x, struct slice s)
 
 static void xfer_init(struct xfer *x, struct proxy *p, struct task *owner)
 {
-	memset(x, 0, sizeof(*x));
+	memset(x, 0, offsetof(struct xfer, arena_mem));
 	x->proxy = p;
 	list_init(&x->node);
 	list_push(&p->xfers, &x->node);
 	x->owner = owner;
 	x->begun_ms = proxy_now(p);
-	arena_init(&x->arena, XFER_ARENA);
+	arena_init_in(&x->arena, XFER_ARENA, x->arena_mem, sizeof(x->arena_mem));
 	body_init(&x->body, p, owner);
 }
 

@@ -130,6 +130,9 @@ struct xfer {
 	const char *cache;   /* for the access log */
 	struct tally *tally; /* of its pull: tell.h; or NULL */
 	bool close;          /* the connection must not be used again */
+
+	/* What most requests need of the arena; not zeroed, the last. */
+	max_align_t arena_mem[1024 / sizeof(max_align_t)];
 };
 
 struct xfer_request {
