@@ -82,3 +82,28 @@ TEST(strings_end_in_nul)
 	check(arena_printf(&a, "%2000d", 1) == NULL);
 	arena_fini(&a);
 }
+
+/* The first chunk is the caller's: nothing of it is freed, and what it cannot hold is malloc'ed. */
+TEST(arena_in_given_memory)
+{
+	max_align_t mem[512 / sizeof(max_align_t)];
+	struct arena a;
+	char *p;
+
+	arena_init_in(&a, 100000, mem, sizeof(mem));
+	p = arena_alloc(&a, 100);
+	require(p);
+	check(p > (char *)mem && p + 100 <= (char *)mem + sizeof(mem));
+	p = arena_alloc(&a, 5000);
+	require(p);
+	check(p < (char *)mem || p >= (char *)mem + sizeof(mem));
+	check(arena_alloc(&a, 100000) == NULL);
+	arena_reset(&a);
+	p = arena_alloc(&a, 100);
+	check(p > (char *)mem && p + 100 <= (char *)mem + sizeof(mem));
+	arena_fini(&a);
+	p = arena_alloc(&a, 1); /* and is an arena like any other */
+	require(p);
+	check(p < (char *)mem || p >= (char *)mem + sizeof(mem));
+	arena_fini(&a);
+}

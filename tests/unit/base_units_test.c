@@ -126,3 +126,15 @@ TEST(the_largest_whole_unit_is_written)
 	units_format_bytes(1000, text);
 	check_str(text, "1000");
 }
+
+TEST(units_numbers)
+{
+	static const uint64_t n[] = { 0, 9, 10, 200, 65535, 1000000007, UINT64_MAX };
+	char text[UNITS_TEXT_MAX], want[UNITS_TEXT_MAX];
+
+	for (unsigned i = 0; i < countof(n); i++) {
+		snprintf(want, sizeof(want), "%llu", (unsigned long long)n[i]);
+		check(units_format_uint(n[i], text) == text + strlen(want));
+		check_str(text, want);
+	}
+}
