@@ -11,6 +11,10 @@ class LoadError(Exception):
     """The load came to no figures that could be used."""
 
 
+class Skip(LoadError):
+    """This machine cannot run it, whatever the server is."""
+
+
 def pinned(world, argv):
     return ["taskset", "-c", world.load_cpu, *map(str, argv)]
 
@@ -41,10 +45,11 @@ def bulk(world, *args, **kw):
     return json.loads(call(world, loader(world, *args, **kw), 300))
 
 
-def h2load(world, server, target, conns, streams, requests):
+def h2load(world, server, target, conns, streams, requests, bits=128):
+    hash_bits = {128: 256, 256: 384}[bits]
     out = call(world, ["h2load", "-t1", f"-c{conns}", f"-m{streams}", f"-n{requests}",
-                       "-w", 24, "-W", 26, "--ciphers=ECDHE-ECDSA-AES128-GCM-SHA256",
-                       "--tls13-ciphers=TLS_AES_128_GCM_SHA256", "--npn-list=h2",
+                       "-w", 24, "-W", 26, f"--ciphers=ECDHE-ECDSA-AES{bits}-GCM-SHA{hash_bits}",
+                       f"--tls13-ciphers=TLS_AES_{bits}_GCM_SHA{hash_bits}", "--npn-list=h2",
                        "--connect-to", f"127.0.0.1:{server.tls}",
                        f"https://{NAME}:{server.tls}{target}"], 300)
     good = re.search(r"requests: \d+ total, .* (\d+) succeeded", out)

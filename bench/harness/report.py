@@ -12,6 +12,13 @@ def number(x):
     return f"{x:.0f}" if abs(x) >= 1000 else f"{x:.3g}"
 
 
+def middle(rates):
+    """Of what a scenario tells besides its figure: a number, or words of its last round."""
+    if not rates:
+        return ""
+    return rates[-1] if isinstance(rates[-1], str) else number(statistics.median(rates))
+
+
 def table(results):
     """Markdown: a line for each server of each scenario; the ratio is Sluice's figure to it."""
     lines = ["| scenario | measure | server | median (least, most) | a second | sluice to it | at most |",
@@ -21,7 +28,7 @@ def table(results):
         title = r["title"]
         for name, values in r["values"].items():
             m, least, most = figures(values)
-            rate = number(statistics.median(r["rates"][name])) if r["rates"].get(name) else ""
+            rate = middle(r["rates"].get(name))
             ratio, limit = "", ""
             if name != "sluice" and ours is not None and m > 0:
                 ratio = f"{ours / m:.2f}"
@@ -32,6 +39,40 @@ def table(results):
         for name, why in r["missing"].items():
             lines.append(f"| {title} | {r['unit']} | {name} | {why} | | | |")
     return "\n".join(lines)
+
+
+def summary(facts, results):
+    """Markdown for people: a line for each scenario, the ratio of Sluice's figure to each peer's."""
+    lines = [f"{facts['date']}, {facts['cpu']}, {facts['cores']} cores, {facts['memory']}, Linux "
+             f"{facts['kernel']}, load {facts['load']:.1f}; commit {facts['commit']}.", "",
+             "| scenario | measure | Sluice | times the cost of | wanted |", "|---|---|---|---|---|"]
+    for r in [r for r in results if "sluice" in r["values"]]:
+        m, least, most = figures(r["values"]["sluice"])
+        others = [(n, statistics.median(v)) for n, v in r["values"].items() if n != "sluice"]
+        ratios = ", ".join(f"{n} ({number(x)}) **{m / x:.2f}**" for n, x in others if x > 0)
+        wanted = ", ".join(f"{n} {x:.2f}" for n, x in r["limits"].items())
+        also = r["rates"].get("sluice")
+        also = f"; {also[-1]}" if also and isinstance(also[-1], str) else ""
+        lines.append(f"| {r['title']} | {r['unit']} | {number(m)} ({number(least)} to "
+                     f"{number(most)}){also} | {ratios} | {wanted} |")
+    by = {k: max((r["carried"].get(k, 0) for r in results), default=0) for k in ("user", "kernel")}
+    lines += ["", f"Bytes of TLS: {by['user'] / 1e9:.0f} GB by records of its own, "
+              f"{by['kernel'] / 1e9:.0f} GB by the kernel. {facts['engine']}"]
+    lines += [f"Left out: {r['title']}: {r['missing']['sluice']}" for r in results
+              if "sluice" in r["missing"]]
+    return "\n".join(lines)
+
+
+BEGIN, END = "<!-- bench/run --readme -->", "<!-- until here -->"
+
+
+def put_into(file, text):
+    """Between the two marks of a Markdown file."""
+    head, begin, rest = file.read_text().partition(BEGIN + "\n")
+    _, end, tail = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"{file} has no {BEGIN} and {END}")
+    file.write_text(head + begin + text + "\n" + end + tail)
 
 
 def svg(result, width=640):

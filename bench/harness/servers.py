@@ -2,6 +2,7 @@
 import os
 import pathlib
 import pwd
+import re
 import shutil
 import socket
 import ssl
@@ -51,6 +52,7 @@ class Server:
         self.dir.mkdir(parents=True, exist_ok=True)
         self.plain, self.tls, self.rsa, self.admin = free_ports(4)
         self.processes = []
+        self.group = None       # memory.Group that it is in
 
     def fill_in(self, template, **more):
         """A peer's configuration with what depends on this run in it."""
@@ -112,6 +114,9 @@ class Server:
             except Exception:           # it was killed after the bound
                 pass
         self.processes = []
+        if self.group:
+            self.group.close()
+        self.group = None
 
     def restart_empty(self):
         self.stop()
@@ -144,7 +149,7 @@ class Sluice(Server):
     def launch(self):
         w = self.world
         config = {
-            "server": {"https": f"127.0.0.1:{self.tls}", "plain": f"127.0.0.1:{self.plain}",
+            "server": {"ktls": "on" if "ktls" in self.label else "off", "https": f"127.0.0.1:{self.tls}", "plain": f"127.0.0.1:{self.plain}",
                        "admin": f"127.0.0.1:{self.admin}", "host": "paths.test", "workers": 1,
                        "access_log": "off", "conns_max": 20000, "idle_timeout": "600s"},
             "certificate bench": {"chain": self.chain(), "key": self.key()},
@@ -166,8 +171,20 @@ class Sluice(Server):
         return self.world.rsa_key if self.label.endswith("rsa") else self.world.key
 
     def engine(self):
-        lines = [x for x in self.trouble().splitlines() if "engine" in x or "record" in x]
-        return lines[0] if lines else "its log does not say"
+        """What it says of it at the start."""
+        lines = [x for x in self.trouble().splitlines() if "engine=" in x]
+        return "; ".join(" ".join(x.split()[2:]) for x in lines) or "its log does not say"
+
+    def carried(self):
+        """{engine: bytes to clients by TLS that it carried}, up to now."""
+        c = http.client.HTTPConnection("127.0.0.1", self.admin, timeout=10)
+        try:
+            c.request("GET", "/metrics")
+            text = c.getresponse().read().decode()
+        finally:
+            c.close()
+        found = dict(re.findall(r"^sluice_tls_(user|kernel)_bytes_total (\d+)", text, re.M))
+        return {k: int(v) for k, v in found.items()}
 
 
 class Nginx(Server):
