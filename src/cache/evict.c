@@ -78,8 +78,7 @@ static void evict_bytes(struct cache *c, uint64_t need)
 	struct blob *b;
 
 	while (gone < need && !__atomic_load_n(&c->closing, __ATOMIC_RELAXED) &&
-	       !__atomic_load_n(&c->held, __ATOMIC_RELAXED) &&
-	       (b = index_take_oldest(&c->index))) {
+	       !__atomic_load_n(&c->held, __ATOMIC_RELAXED) && (b = index_take_oldest(&c->index))) {
 		uint64_t bytes = b->size;
 
 		if (evict_blob(c, b))
