@@ -9,55 +9,62 @@
 
 enum { HTPASSWD_FILE_MAX = 1024 * 1024, LOGINS_MAX = 4096 };
 
-static void bad_line(struct draft *d, const struct draft_section *s, const char *file,
-		     unsigned line, const char *why)
+/* A key that names a file of logins, and where these go. */
+struct logins {
+	const struct draft_section *s;
+	const char *key;
+	const char *file;
+	struct conf_login **v;
+	unsigned *count;
+};
+
+static void bad_line(struct draft *d, const struct logins *of, unsigned line, const char *why)
 {
-	draft_error(d, draft_line(s, "htpasswd"), "%s htpasswd = %s: line %u %s",
-		    draft_title(s).text, file, line, why);
+	draft_error(d, draft_line(of->s, of->key), "%s %s = %s: line %u %s",
+		    draft_title(of->s).text, of->key, of->file, line, why);
 }
 
-static void take_logins(struct draft *d, const struct draft_section *s, struct conf_tenant *t,
-			struct slice text)
+static void take_logins(struct draft *d, const struct logins *of, struct slice text)
 {
 	struct slice user, hash;
 	const char *why = NULL;
 	unsigned line = 0;
 	enum htpasswd_result r;
 
-	t->logins = calloc(LOGINS_MAX, sizeof(t->logins[0]));
-	assert(t->logins != NULL);
+	*of->v = calloc(LOGINS_MAX, sizeof(struct conf_login));
+	assert(*of->v != NULL);
 	while ((r = htpasswd_next(&text, &user, &hash, &line, &why)) == HTPASSWD_LINE) {
-		struct conf_login *l = &t->logins[t->logins_count];
+		struct conf_login *l = &(*of->v)[*of->count];
 
-		if (t->logins_count == LOGINS_MAX) {
-			bad_line(d, s, t->htpasswd, line, "is one too many: 4096 may be given");
+		if (*of->count == LOGINS_MAX) {
+			bad_line(d, of, line, "is one too many: 4096 may be given");
 			return;
 		}
 		l->user = strndup(user.ptr, user.len);
 		l->hash = strndup(hash.ptr, hash.len);
 		assert(l->user && l->hash);
-		t->logins_count++;
+		++*of->count;
 	}
 	if (r == HTPASSWD_BAD)
-		bad_line(d, s, t->htpasswd, line, why);
-	else if (t->logins_count == 0)
-		draft_error(d, draft_line(s, "htpasswd"), "%s htpasswd = %s: nobody is in it",
-			    draft_title(s).text, t->htpasswd);
+		bad_line(d, of, line, why);
+	else if (*of->count == 0)
+		draft_error(d, draft_line(of->s, of->key), "%s %s = %s: nobody is in it",
+			    draft_title(of->s).text, of->key, of->file);
 }
 
-static void read_logins(struct draft *d, const struct draft_section *s, struct conf_tenant *t)
+static void read_logins(struct draft *d, enum section section, const struct logins *of)
 {
-	const struct schema_key *k = schema_find(SECTION_TENANT, SLICE("htpasswd"));
-	const char *why = files_check_secret(t->htpasswd, d->c->server.user);
+	const struct schema_key *k = schema_find(section, slice_of(of->key));
+	const char *why = files_check_secret(of->file, d->c->server.user);
 	char *text = NULL;
-	ssize_t n = why ? 0 : files_read(t->htpasswd, HTPASSWD_FILE_MAX, &text);
+	ssize_t n = why ? 0 : files_read(of->file, HTPASSWD_FILE_MAX, &text);
 
 	if (why || n < 0) {
-		draft_error_value(d, s, k, draft_line(s, "htpasswd"), slice_of(t->htpasswd),
+		draft_error_value(d, of->s, k, draft_line(of->s, of->key), slice_of(of->file),
 				  why ? why : "cannot be read, or is larger than 1 MiB");
 		return;
 	}
-	take_logins(d, s, t, (struct slice){ text, (size_t)n });
+	take_logins(d, of, (struct slice){ text, (size_t)n });
 	explicit_bzero(text, (size_t)n);
 	free(text);
 }
@@ -124,7 +131,9 @@ static void check_tenant(struct draft *d, const struct draft_section *s, bool lo
 
 	t->name = s->name;
 	if (t->htpasswd && look_at_files)
-		read_logins(d, s, t);
+		read_logins(d, SECTION_TENANT,
+			    &(struct logins){ s, "htpasswd", t->htpasswd, &t->logins,
+					      &t->logins_count });
 	check_mirrors(d, s, t);
 	if (t->certificates.count && !d->c->server.client_ca)
 		draft_error(d, draft_line(s, "certificate"),
@@ -147,6 +156,13 @@ static void check_tenant(struct draft *d, const struct draft_section *s, bool lo
 
 void check_tenants(struct draft *d, bool look_at_files)
 {
+	struct conf_server *sv = &d->c->server;
+
+	if (sv->admin_htpasswd && look_at_files)
+		read_logins(d, SECTION_SERVER,
+			    &(struct logins){ d->single[SECTION_SERVER], "admin_htpasswd",
+					      sv->admin_htpasswd, &sv->admin_logins,
+					      &sv->admin_logins_count });
 	for (struct draft_section *s = d->first; s; s = s->next) {
 		if (s->section != SECTION_TENANT)
 			continue;

@@ -39,8 +39,18 @@ static void wipe(char *secret)
 	free(secret);
 }
 
+static void logins_free(struct conf_login *v, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++) {
+		wipe(v[i].user);
+		wipe(v[i].hash);
+	}
+	free(v);
+}
+
 static void config_free(struct config *c)
 {
+	logins_free(c->server.admin_logins, c->server.admin_logins_count);
 	for (unsigned i = 0; i < c->mirrors_count; i++) {
 		for (unsigned j = 0; j < c->mirrors[i].accounts_count; j++) {
 			wipe(c->mirrors[i].accounts[j].user);
@@ -50,11 +60,7 @@ static void config_free(struct config *c)
 	for (unsigned i = 0; i < c->tenants_count; i++) {
 		struct conf_tenant *t = &c->tenants[i];
 
-		for (unsigned j = 0; j < t->logins_count; j++) {
-			wipe(t->logins[j].user);
-			wipe(t->logins[j].hash);
-		}
-		free(t->logins);
+		logins_free(t->logins, t->logins_count);
 		if (t->secret)
 			explicit_bzero(t->secret, TENANT_SECRET_MAX);
 	}

@@ -68,12 +68,21 @@ enum conf_format { FORMAT_COMBINED, FORMAT_JSON };
 enum conf_auth { AUTH_MIRROR, AUTH_CLIENT };
 enum conf_family { CONF_FAMILY_ANY, CONF_FAMILY_V4, CONF_FAMILY_V6 }; /* as io's FAMILY_ */
 
+/* One line of a file `htpasswd`. */
+struct conf_login {
+	char *user;
+	char *hash; /* bcrypt: "$2y$..." */
+};
+
 /* [server] */
 struct conf_server {
 	struct conf_addrs https;
 	struct conf_addrs http;
 	struct conf_addrs plain;
 	struct conf_addrs admin;
+	const char *admin_htpasswd;      /* or NULL */
+	struct conf_login *admin_logins; /* of it; none when files were not looked at */
+	unsigned admin_logins_count;
 	struct conf_names hosts;  /* names at which every mirror is reachable */
 	struct conf_nets trusted; /* balancers: what they say of their client's address counts */
 	const char *client_ca;    /* PEM file of who signs clients' certificates, or NULL */
@@ -283,12 +292,6 @@ struct conf_site {
 	uint64_t timeout_ms;
 	uint64_t idle_timeout_ms;     /* once it is a WebSocket */
 	struct conf_mirror as_mirror; /* the same, for those who dial: one upstream */
-};
-
-/* One line of a file `htpasswd`. */
-struct conf_login {
-	char *user;
-	char *hash; /* bcrypt: "$2y$..." */
 };
 
 enum { TENANT_SECRET_MIN = 12, TENANT_SECRET_MAX = 128 };

@@ -62,6 +62,8 @@ const struct schema_key schema_keys[] = {
 	{ SERVER(control), .key = "control", .type = VALUE_SOCKET,
 	  .by_default = "/run/sluice/control.sock",
 	  .help = "socket by which sluice reload, upgrade and status reach the server, or off" },
+	{ SERVER(admin_htpasswd), .key = "admin_htpasswd", .type = VALUE_PATH, .reloadable = true,
+	  .help = "file of user:bcrypt lines (htpasswd -B): who may see that from elsewhere" },
 	{ SERVER(hosts), .key = "host", .type = VALUE_HOSTS, .reloadable = true,
 	  .help = "names at which every mirror is reachable, by ?ns= or by path" },
 	{ SERVER(trusted), .key = "trusted", .type = VALUE_NETS, .reloadable = true,

@@ -5,11 +5,15 @@
 #include <stdio.h>
 #include <sys/random.h>
 
+#include "http/basic.h"
 #include "http/msg.h"
 #include "http/uri.h"
 #include "net/addr.h"
 #include "proxy/admin.h"
 #include "proxy/answer.h"
+#include "proxy/crowd.h"
+#include "proxy/gate.h"
+#include "proxy/password.h"
 
 /* page.html as it is, and a NUL.  (Without #embed, which is C23, the assembler does it.) */
 extern const char page_html[];
@@ -95,46 +99,154 @@ static void page_healthz(struct xfer *x)
 	page_answer(x, draining ? 503 : 200, "text/plain", draining ? "draining\n" : "ok\n");
 }
 
-/* May the rest be seen?  False: it was answered. */
-static bool page_is_allowed(struct xfer *x)
+/* ---- who may see it ---- */
+
+static const struct conf_login *login_find(const struct conf_server *c, struct slice user)
 {
-	if (!x->on_loopback) {
-		page_answer(x, 403, "text/plain",
-			    "this is shown on the machine itself: ask at a loopback address\n");
-		return false;
-	}
-	if (slice_ieq(x->host, SLICE("localhost")) || addr_names_loopback(x->host))
-		return true;
-	page_answer(x, 403, "text/plain",
-		    "ask by 127.0.0.1, [::1] or localhost: the Host field names something else\n");
-	return false;
+	for (unsigned i = 0; i < c->admin_logins_count; i++)
+		if (slice_eq(slice_of(c->admin_logins[i].user), user))
+			return &c->admin_logins[i];
+	return NULL;
 }
 
-void page_admin(struct xfer *x)
+static void login_key(const struct xfer *x, const struct conf_login *l, struct gate_key *key)
+{
+	struct slice parts[] = { SLICE("admin"), slice_of(l->user), slice_of(l->hash),
+				 slice_of(x->authorization) };
+
+	gate_key_of(x->proxy->gate, parts, countof(parts), key);
+}
+
+static void page_challenge(struct xfer *x, const char *why)
+{
+	page_answer(x, 401, "text/plain", why);
+	answer_field(x, "WWW-Authenticate", "Basic realm=\"sluice\", charset=\"UTF-8\"");
+}
+
+static void page_busy(struct xfer *x, const char *why)
+{
+	page_answer(x, 429, "text/plain", why);
+	answer_field(x, "Retry-After", "30");
+}
+
+/*
+ * A password that was right lately is; else a helper looks at it, at a user's that does not exist,
+ * too.  True: *right is known, or it was answered.
+ */
+static bool login_begin(struct xfer *x, struct slice user, struct slice password, bool *right)
+{
+	const struct conf_server *c = &x->proxy->config->server;
+	const struct conf_login *l = login_find(c, user);
+	struct gate_key key;
+	uint64_t unused;
+
+	if (!x->proxy->gate)
+		x->proxy->gate = gate_new();
+	if (l && x->proxy->gate) {
+		login_key(x, l, &key);
+		*right = gate_has(x->proxy->gate, &key, proxy_now(x->proxy), &unused);
+		if (*right)
+			return true;
+	}
+	if (!crowd_may_guess(x->proxy->shared->crowd, &x->client, proxy_now(x->proxy))) {
+		page_busy(x, "too many wrong passwords came from this address\n");
+		return true;
+	}
+	x->login_asked = l;
+	x->password =
+		password_start(x->proxy, x->owner, (l ? l : &c->admin_logins[0])->hash, password);
+	if (!x->password)
+		page_busy(x, "too many passwords are being checked\n");
+	return !x->password;
+}
+
+static bool login_end(struct xfer *x)
+{
+	bool right = x->password->right && x->login_asked;
+	struct gate_key key;
+
+	password_end(x->password);
+	x->password = NULL;
+	if (!right)
+		crowd_guessed_wrong(x->proxy->shared->crowd, &x->client, proxy_now(x->proxy));
+	if (right && x->proxy->gate) {
+		login_key(x, x->login_asked, &key);
+		gate_add(x->proxy->gate, &key, proxy_now(x->proxy), GATE_LIFE_MAX_MS, 0);
+	}
+	return right;
+}
+
+/* True: it may be seen, or it was answered.  False: the password is being looked at. */
+static bool page_login(struct xfer *x)
+{
+	char mem[BASIC_MAX + 1];
+	struct slice user, password;
+	bool right = false, known = true;
+
+	if (x->password && !x->password->done)
+		return false;
+	if (x->password) {
+		right = login_end(x);
+	} else if (x->authorization &&
+		   basic_parse(slice_of(x->authorization), mem, &user, &password)) {
+		known = login_begin(x, user, password, &right);
+		explicit_bzero(mem, sizeof(mem));
+	}
+	if (known && !right && x->state != XFER_ANSWER)
+		page_challenge(x, "a user of admin_htpasswd may see this\n");
+	return known;
+}
+
+/* May the rest be seen?  True: yes, or it was answered.  False: wait. */
+static bool page_is_known(struct xfer *x)
+{
+	if (!x->on_loopback && x->proxy->config->server.admin_logins_count)
+		return page_login(x);
+	if (!x->on_loopback)
+		page_answer(x, 403, "text/plain",
+			    "from elsewhere this takes a login, and there is no admin_htpasswd\n");
+	else if (!slice_ieq(x->host, SLICE("localhost")) && !addr_names_loopback(x->host))
+		page_answer(x, 403, "text/plain",
+			    "ask by 127.0.0.1, [::1] or localhost: the Host field names "
+			    "something else\n");
+	return true;
+}
+
+static void page_show(struct xfer *x, struct slice path, struct slice query)
+{
+	struct admin_view v = admin_view_of(x->proxy);
+
+	if (slice_eq(path, SLICE("/metrics")))
+		page_answer(x, 200, "text/plain; version=0.0.4", admin_metrics(&v, &x->arena));
+	else if (slice_eq(path, SLICE("/status")))
+		page_answer(x, 200, "application/json", admin_status(&v, &x->arena));
+	else if (slice_eq(path, SLICE("/history")))
+		page_history(x, query);
+	else if (slice_eq(path, SLICE("/")))
+		page_html_answer(x);
+	else
+		page_answer(x, 404, "text/plain",
+			    "there are /, /status, /history, /metrics and /healthz here\n");
+}
+
+bool page_admin(struct xfer *x)
 {
 	size_t end = slice_find(x->target, '?');
 	struct slice path = slice_first(x->target, end);
-	struct slice query = slice_skip(x->target, end + 1);
-	struct admin_view v = admin_view_of(x->proxy);
 
 	x->cache = "local";
 	if (x->method != METHOD_GET && x->method != METHOD_HEAD) {
 		page_answer(x, 405, "text/plain", "there is nothing but to look\n");
 		answer_field(x, "Allow", "GET, HEAD");
-	} else if (slice_eq(path, SLICE("/healthz"))) {
-		page_healthz(x);
-	} else if (!page_is_allowed(x)) {
-		return;
-	} else if (slice_eq(path, SLICE("/metrics"))) {
-		page_answer(x, 200, "text/plain; version=0.0.4", admin_metrics(&v, &x->arena));
-	} else if (slice_eq(path, SLICE("/status"))) {
-		page_answer(x, 200, "application/json", admin_status(&v, &x->arena));
-	} else if (slice_eq(path, SLICE("/history"))) {
-		page_history(x, query);
-	} else if (slice_eq(path, SLICE("/"))) {
-		page_html_answer(x);
-	} else {
-		page_answer(x, 404, "text/plain",
-			    "there are /, /status, /history, /metrics and /healthz here\n");
+		return true;
 	}
+	if (slice_eq(path, SLICE("/healthz"))) {
+		page_healthz(x);
+		return true;
+	}
+	if (!page_is_known(x))
+		return false;
+	if (x->state != XFER_ANSWER)
+		page_show(x, path, slice_skip(x->target, end + 1));
+	return true;
 }

@@ -164,8 +164,7 @@ static enum step xfer_route(struct xfer *x)
 		return STEP_MORE;
 	}
 	if (x->kind == LISTEN_ADMIN) {
-		page_admin(x);
-		return STEP_MORE;
+		return page_admin(x) ? STEP_MORE : STEP_WAIT;
 	}
 	if (x->kind == LISTEN_HTTP) {
 		local_http(x);

@@ -1,4 +1,5 @@
 """What there is to see of a running Sluice: metrics, state, the page, the dashboard."""
+import base64
 import json
 import pathlib
 import re
@@ -18,6 +19,8 @@ from rig.wire import ACCEPT
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 HOST = "docker.mirror.test"
+# Of alice-password.
+ALICE = "alice:$2b$06$y0WKuE19LC25FZxRqU0QjuPs9Ru03BkOxsIRmIK8mHwGtEa3rwAGC\n"
 
 
 def ask(s, path, *more, host=None, method="GET"):
@@ -253,24 +256,54 @@ def test_page_policy(sluice):
     assert len(seen) == 2
 
 
-def test_from_elsewhere(start, tmp_path):
-    """At an address that others can reach, nothing but /healthz is shown."""
+@pytest.fixture
+def elsewhere(start, tmp_path):
+    """elsewhere(**server): a Sluice whose admin listener is at 10.9.8.7, too; (it, ask(path, ..) from
+    there: the status)."""
     net = Netns(tmp_path, ["10.9.8.7"])
-    try:
-        s = start(start=False)
+
+    def begin(**server):
+        s = start({"server": server}, start=False)
         s.net = net
         s.config["server"]["admin"] = [f"127.0.0.1:{s.ports['admin']}",
                                        f"10.9.8.7:{s.ports['admin']}"]
         s.start()
 
-        def status(path):
+        def status(path, login=None, host="10.9.8.7"):
+            more = f"Authorization: Basic {base64.b64encode(login.encode()).decode()}\r\n" if login else ""
+
             def get():
                 with socket.create_connection(("10.9.8.7", s.ports["admin"]), 10) as c:
-                    c.sendall(f"GET {path} HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n".encode())
+                    c.sendall(f"GET {path} HTTP/1.0\r\nHost: {host}\r\n{more}\r\n".encode())
                     return int(c.recv(4096).split()[1])
             return net.inside(get)
-        assert status("/healthz") == 200
-        assert [status(p) for p in ("/", "/status", "/metrics", "/history")] == [403] * 4
-        s.stop()
-    finally:
-        net.close()
+        return s, status
+    yield begin
+    net.close()
+
+
+PAGES = ("/", "/status", "/metrics", "/history")
+
+
+def test_from_elsewhere(elsewhere):
+    """At an address that others can reach, nothing but /healthz is shown without a login."""
+    s, status = elsewhere()
+    assert status("/healthz") == 200
+    assert [status(p, host="127.0.0.1") for p in PAGES] == [403] * 4
+    assert status("/status", login="alice:alice-password") == 403
+    s.stop()
+
+
+def test_login(elsewhere, tmp_path):
+    """A user of admin_htpasswd sees it from elsewhere; another password or user does not; on the
+    machine itself none is needed."""
+    file = tmp_path / "admin.htpasswd"
+    file.write_text(ALICE)
+    file.chmod(0o600)
+    s, status = elsewhere(admin_htpasswd=file)
+    assert status("/healthz") == 200
+    assert [status(p, login="alice:alice-password") for p in PAGES] == [200] * 4
+    assert [status("/status", login=x) for x in (None, "alice:bob-password", "bob:alice-password", "alice", "alice:alice-password:")] == [401] * 5
+    assert s.admin("/status")[0] == 200
+    assert "alice-password" not in s.tail(1000) and "$2b$" not in s.tail(1000)
+    s.stop()
