@@ -17,6 +17,8 @@
 
 static const char default_file[] = "/etc/sluice/sluice.ini";
 
+enum { MAIN_WORDS_MAX = 100 };
+
 static int cmd_version(const struct cli_args *args)
 {
 	(void)args;
@@ -37,6 +39,22 @@ static const struct cli_command commands[] = {
 	{ "reload", "c:j", 0, cmd_reload, "[-c FILE] [--json]",
 	  "have the server take up its changed configuration and certificates" },
 	{ "status", "c:j", 0, cmd_status, "[-c FILE] [--json]", "ask the server how it is" },
+	{ "top", "c:j", 0, cmd_top, "[-c FILE] [--json]",
+	  "show what the server does, anew every two seconds; q quits" },
+	{ "ls", "c:j", 1, cmd_ls, "[-c FILE] [--json] [images|blobs|IMAGE]",
+	  "list what is cached: images by their tags, all files, or the parts of one image" },
+	{ "du", "c:j", 0, cmd_du, "[-c FILE] [--json]",
+	  "sum up what mirrors and repositories have of the cache, and have alone" },
+	{ "pin", "c:j", MAIN_WORDS_MAX, cmd_pin, "[-c FILE] [--json] [IMAGE...]",
+	  "keep images from being evicted; without a name, list those that are" },
+	{ "unpin", "c:j", MAIN_WORDS_MAX, cmd_unpin, "[-c FILE] [--json] IMAGE...",
+	  "let them be evicted again" },
+	{ "purge", "c:j", MAIN_WORDS_MAX, cmd_purge, "[-c FILE] [--json] IMAGE|DIGEST|MIRROR...",
+	  "remove from the cache; what other tags or pins need stays" },
+	{ "refresh", "c:j", MAIN_WORDS_MAX, cmd_refresh, "[-c FILE] [--json] IMAGE...",
+	  "ask the registry now what a tag is" },
+	{ "warm", "c:j", 1, cmd_warm, "[-c FILE] [--json] LIST",
+	  "pull the images of a list into the cache: an image a line, then its platforms" },
 	{ "version", "", 0, cmd_version, "", "print the version" },
 	{ "print", "", 1, cmd_print, "man|commands|completion", NULL },
 };

@@ -12,7 +12,7 @@
 
 #include "base/err.h"
 
-enum { LINE_MAX_BYTES = 16 * 1024 * 1024 };
+enum { LINE_MAX_BYTES = 16 * 1024 * 1024, CHANNEL_WAIT_S = 20 };
 
 static const char *ask_fix(int err)
 {
@@ -143,4 +143,45 @@ int cli_ask(const struct cli_args *args, const char *const *words, unsigned coun
 	code = line ? ask_read(in, line, ctx) : ask_read(in, print_line, &raw);
 	fclose(in);
 	return code;
+}
+
+/* What comes with the first byte is a descriptor; -1: only text did, of <len> bytes. */
+static int take_descriptor(int fd, char *text, size_t room, size_t *len)
+{
+	union {
+		struct cmsghdr head;
+		char room[CMSG_SPACE(sizeof(int))];
+	} with;
+	struct iovec iov = { text, room };
+	struct msghdr m = { .msg_iov = &iov,
+			    .msg_iovlen = 1,
+			    .msg_control = with.room,
+			    .msg_controllen = sizeof(with.room) };
+	ssize_t n = recvmsg(fd, &m, MSG_CMSG_CLOEXEC);
+	const struct cmsghdr *c = n > 0 ? CMSG_FIRSTHDR(&m) : NULL;
+	int got = -1;
+
+	*len = n > 0 ? (size_t)n : 0;
+	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
+		memcpy(&got, CMSG_DATA(c), sizeof(got));
+	return got;
+}
+
+int cli_channel(const struct cli_args *args)
+{
+	const struct timeval wait = { .tv_sec = CHANNEL_WAIT_S };
+	int fd = ask_connect(args), got = -1;
+	char text[1024] = "";
+	size_t len = 0;
+
+	if (fd < 0)
+		return -1;
+	if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait)) == 0 &&
+	    ask_send(fd, (const char *[]){ "channel" }, 1))
+		got = take_descriptor(fd, text, sizeof(text) - 1, &len);
+	if (got < 0)
+		(void)cli_fail("the server gives no connection: %.*s", (int)strcspn(text, "\n"),
+			       text);
+	close(fd);
+	return got;
 }

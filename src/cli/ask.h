@@ -20,3 +20,6 @@ typedef void (*ask_line)(void *ctx, const cJSON *line, const char *text);
  */
 int cli_ask(const struct cli_args *args, const char *const *words, unsigned count, unsigned quiet_s,
 	    ask_line line, void *ctx);
+
+/* A connection to a worker, to speak HTTP: proxy/guest.h.  -1: stderr says why. */
+int cli_channel(const struct cli_args *args) must_check;

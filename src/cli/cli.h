@@ -59,3 +59,12 @@ int cmd_doctor(const struct cli_args *args);
 /* By the control socket.  Exit: 0 it was done, 1 it was not, or no server answers. */
 int cmd_reload(const struct cli_args *args);
 int cmd_status(const struct cli_args *args);
+int cmd_top(const struct cli_args *args);
+int cmd_ls(const struct cli_args *args);
+int cmd_du(const struct cli_args *args);
+int cmd_pin(const struct cli_args *args);
+int cmd_unpin(const struct cli_args *args);
+int cmd_purge(const struct cli_args *args);
+int cmd_refresh(const struct cli_args *args);
+/* Exit: 0 all is cached, 1 some could not be had, 2 it could not be begun. */
+int cmd_warm(const struct cli_args *args);

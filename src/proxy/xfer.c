@@ -180,7 +180,7 @@ static enum step xfer_route(struct xfer *x)
 		x->state = XFER_SITE;
 		return STEP_MORE;
 	}
-	if (!door_run(x))
+	if (x->kind != LISTEN_CONTROL && !door_run(x))
 		return STEP_WAIT;
 	if (x->state == XFER_ANSWER)
 		return STEP_MORE;

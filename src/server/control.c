@@ -136,6 +136,30 @@ void control_line(struct control_call *call, const char *json, size_t len)
 	send_all(call, "\n", 1);
 }
 
+bool control_give(struct control_call *call, const char *json, int fd)
+{
+	union {
+		struct cmsghdr head;
+		char room[CMSG_SPACE(sizeof(int))];
+	} with = { .head = { .cmsg_len = CMSG_LEN(sizeof(int)),
+			     .cmsg_level = SOL_SOCKET,
+			     .cmsg_type = SCM_RIGHTS } };
+	struct iovec iov = { (void *)(uintptr_t)json, 1 };
+	struct msghdr m = { .msg_iov = &iov,
+			    .msg_iovlen = 1,
+			    .msg_control = with.room,
+			    .msg_controllen = sizeof(with.room) };
+	ssize_t n;
+
+	memcpy(CMSG_DATA(&with.head), &fd, sizeof(fd));
+	do
+		n = sendmsg(call->fd, &m, MSG_NOSIGNAL);
+	while (n < 0 && errno == EINTR);
+	call->lost = call->lost || n != 1;
+	control_line(call, json + 1, strlen(json + 1));
+	return !call->lost;
+}
+
 /* As much of it as there is room for. */
 static void put_escaped(struct buf *b, const char *text)
 {

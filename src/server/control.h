@@ -38,6 +38,7 @@ struct control;
 struct control_call {
 	unsigned argc; /* >= 1 */
 	const char *argv[CONTROL_WORDS_MAX + 1];
+	void *data; /* the command's own */
 	/* private */
 	struct control *control;
 	int fd;
@@ -103,6 +104,8 @@ void control_say(struct control_call *call, const char *key, const char *fmt, ..
 	printf_like(3, 4);
 /* A line that is JSON already, without its end. */
 void control_line(struct control_call *call, const char *json, size_t len);
+/* The same, with a descriptor, which stays the caller's.  False: it was not taken. */
+bool control_give(struct control_call *call, const char *json, int fd) must_check;
 /* false: nobody wants the rest, or the server stops; for commands that take long. */
 bool control_goes_on(struct control_call *call) must_check;
 /* Runs it on the main thread, between other things there; its status. */

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/version.h"
 #include "cli/cli.h"
+#include "proxy/pins.h"
 #include "proxy/tenant.h"
 #include "server/server.h"
 #include "sys/notify.h"
@@ -32,6 +33,7 @@ static void tick(struct server *s)
 	s->ticked_s = now_s;
 	cache_clock(s->shared.cache);
 	history_tick(&s->shared.history, s->shared.stats, s->shared.workers);
+	pins_tick(s->shared.pins, s->shared.helpers, s->shared.setup, now_s);
 }
 
 /* Until something comes, at most a tick. */

@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "cli/cli.h"
 #include "proxy/crowd.h"
+#include "proxy/pins.h"
 #include "proxy/small.h"
 #include "proxy/tally.h"
 #include "proxy/tenant.h"
@@ -330,6 +331,15 @@ void server_tell_tenants(const struct config *c)
 		log_info("tenants=%u: closed to everybody else", c->tenants_count);
 }
 
+/* Before anything can be evicted: what the file names may not be. */
+static bool open_pins(struct server *s)
+{
+	const char *why;
+
+	s->shared.pins = pins_new(s->shared.cache, &why);
+	return s->shared.pins ? true : cli_fail("%s", why);
+}
+
 /* After open_cache(), which makes the folder. */
 static bool open_tenants(struct server *s)
 {
@@ -393,7 +403,8 @@ bool server_up(struct server *s)
 		return cli_fail("signals cannot be blocked: %s", err_text(err));
 	return make_arrays(s) && load_setup(s) && raise_limits(s) && bind_all(s) &&
 	       open_access_log(s) && choose_engine(s) && drop_rights(s) && open_control(s) &&
-	       open_cache(s) && open_tenants(s) && make_proxies(s) && start_workers(s);
+	       open_cache(s) && open_pins(s) && open_tenants(s) && make_proxies(s) &&
+	       start_workers(s);
 }
 
 void server_down(struct server *s)
@@ -401,6 +412,7 @@ void server_down(struct server *s)
 	control_close(&s->control);
 	for (unsigned i = 0; i < s->proxies_up; i++)
 		proxy_fini(&s->proxies[i]);
+	pins_free(s->shared.pins);
 	if (s->shared.cache)
 		cache_close(s->shared.cache);
 	if (s->shared.helpers)
