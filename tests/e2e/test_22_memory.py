@@ -16,6 +16,7 @@ import threading
 import pytest
 
 from rig import images
+from rig.mirror import is_sanitized
 from rig.proc import wait_for
 from rig.wire import Wire, tls_context
 
@@ -33,13 +34,6 @@ COLD_MAX = 704 * KB
 FIXED = 6 * MB          # what pools keep, and malloc
 AGAIN = 2 * MB          # by how much a second crowd may exceed the first
 LONG = {"idle_timeout": "10m", "header_timeout": "10m", "send_timeout": "10m"}
-
-
-def is_sanitized():
-    out = subprocess.run(["nm", "-D", os.environ.get("SLUICE", "build/sluice")],
-                         capture_output=True, text=True).stdout
-    return "__asan_init" in out or "__tsan_init" in out
-
 
 needs_plain = pytest.mark.skipif(is_sanitized(), reason="a sanitizer has memory of its own")
 

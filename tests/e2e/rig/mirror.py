@@ -20,6 +20,12 @@ SAN = {k: ":".join(filter(None, (os.environ.get(k), v))) for k, v in {
     "TSAN_OPTIONS": f"exitcode=99:halt_on_error=0:suppressions={ROOT}/tests/tsan.supp"}.items()}
 
 
+def is_sanitized():
+    """Such a binary has memory of its own."""
+    out = subprocess.run(["nm", "-D", BINARY], capture_output=True, text=True).stdout
+    return "__asan_init" in out or "__tsan_init" in out
+
+
 def ini(config):
     """{"section name": {key: value or [values]}} as text; a value None leaves the key out."""
     lines = []
