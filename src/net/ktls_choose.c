@@ -167,7 +167,7 @@ static uint64_t cpu_ns(void)
 /* What has arrived is dropped by the kernel, uncopied. */
 static void drain(struct bench *b)
 {
-	while (recv(b->p.rx, b->plain, 1 << 20, MSG_TRUNC | MSG_DONTWAIT) > 0)
+	while (recv(b->p.rx, b->plain, CHUNK, MSG_TRUNC | MSG_DONTWAIT) > 0)
 		;
 }
 
