@@ -47,7 +47,7 @@ FUZZ_PKGS  := clang libclang-rt-14-dev|libclang-rt-19-dev
 # Kernels to boot for tests on networks with loss: see tests/kernel/run.
 KERNEL_PKGS := $(if $(filter x86_64,$(MACHINE)),user-mode-linux) iproute2 busybox-static curl python3
 BENCH_PKGS := python3 openssl libssl-dev nginx h2o varnish hitch haproxy docker-registry skopeo wrk \
-              nghttp2-client
+              nghttp2-client containerd docker.io $(DOCKER_CLI)
 LINT_PKGS  := clang-tidy clang-format
 
 # The user's CFLAGS come last and win; what the code needs to compile does not live in CFLAGS.
