@@ -4,6 +4,7 @@ import concurrent.futures
 import hashlib
 import os
 import shutil
+import socket
 import subprocess
 
 import pytest
@@ -17,7 +18,7 @@ from rig.netns import Netns
 from rig.proc import Process, wait_for
 from rig.wire import Wire
 
-HUB, NODES = "10.77.0.1", ("10.77.0.11", "10.77.0.12")
+HUB, VISITOR, NODES = "10.77.0.1", "10.77.0.99", ("10.77.0.11", "10.77.0.12")
 NAME = "mirror.example.com"
 
 
@@ -53,7 +54,7 @@ class Fleet:
             pytest.skip("no haproxy")
         self.rig, self.dir = rig, folder
         self.closing = []
-        self.hub = self.keep(Netns(folder, [HUB]), "close")
+        self.hub = self.keep(Netns(folder, [HUB, VISITOR]), "close")
         cert = rig.ca.issue("fleet", [HUB, NAME])
         self.cdn = self.server(lambda: Cdn(HUB, cert, rig.registry))
         self.cdn.secret = rig.cdn.secret
@@ -67,7 +68,7 @@ class Fleet:
             line(self.hub, net, address, i)
             node = Sluice(rig, folder / f"node{i}", {
                 "server": {"https": f"{address}:443", "http": None, "plain": f"{address}:8080",
-                           "host": [NAME, HUB]},
+                           "host": [NAME, HUB], "trusted": HUB},
                 "certificate main": {"chain": cert[0], "key": cert[1]},
                 "mirror docker.io": {"host": None, "upstream": self.front.url},
                 "mirror second.test": None,
@@ -174,6 +175,17 @@ def test_one_transfer_for_each_digest(fleet, rig, tmp_path):
     assert one and two and not one & two and len(one | two) == len(fetched)
 
 
+def test_nodes_know_the_client(fleet):
+    """HAProxy tells who asks; what the client says of itself counts for nothing."""
+    def go():
+        sock = socket.create_connection((HUB, 443), 20, source_address=(VISITOR, 0))
+        with Wire(sock, ca=fleet.rig.ca.pem, name=NAME) as w:
+            return w.ask("GET", "/v2/visited/", "X-Forwarded-For: 192.0.2.1", host=NAME)
+    assert fleet.hub.inside(go).status == 200
+    wait_for(lambda: [x for n in fleet.nodes for x in n.access() if x["path"] == "/v2/visited/"], 10, "its line")
+    assert [x["client"] for n in fleet.nodes for x in n.access() if x["path"] == "/v2/visited/"] == [VISITOR]
+
+
 def test_a_killed_node_loses_no_pull(fleet, rig, tmp_path):
     """The node that has half of a blob is killed: its client goes on by the other node.  What lay on
     the dead one is fetched again; when it is back, it serves what it had."""
@@ -225,6 +237,8 @@ def test_nodes_on_one_folder(shared, rig):
         for where in NODES:
             got = f.ask(path, 443, where)
             assert (got.status, hashlib.sha256(got.body).hexdigest()) == (200, path[-64:])
+            # A client may have it all a moment before it is in the folder.
+            wait_for(f.nodes[0].blob_file(path.rpartition("/")[2]).exists, 20, "the file")
     assert set(f.fetched().values()) == {1}, f.fetched()
     assert f.ask(paths[0], 8443).status == 200
     # Both go on when the other has evicted or removed a file.
