@@ -36,6 +36,7 @@ struct handshake {
 	uint8_t secret[2][48]; /* TLS 1.3: the client's, the server's */
 	int secret_len;
 	bool verified;        /* client: chain and name are good */
+	char *common;         /* server: of a good certificate of the client */
 	const char *cert_why; /* the peer's certificate was refused, because */
 	const char *why;
 	char alert[32];
@@ -158,6 +159,27 @@ static int on_verify(int ok, WOLFSSL_X509_STORE_CTX *store)
 	return h->verified;
 }
 
+/* The same of a client's, where any name is good: what it may do is the owner's to say. */
+static int on_verify_client(int ok, WOLFSSL_X509_STORE_CTX *store)
+{
+	struct handshake *h = store->userCtx;
+
+	/* It is asked for, not demanded. */
+	if (store->totalCerts == 0 || !store->certs || !store->certs[0].buffer)
+		return 1;
+	if (!ok) {
+		h->cert_why = cert_error_text(store->error);
+		return 0;
+	}
+	if (store->error_depth != 0)
+		return 1;
+	free(h->common);
+	h->common = names_common(
+		(struct slice){ (const char *)store->certs[0].buffer, store->certs[0].length });
+	h->cert_why = h->common ? NULL : "certificate has no common name";
+	return h->common != NULL;
+}
+
 static struct handshake *new_over(WOLFSSL_CTX *ctx)
 {
 	struct handshake *h = calloc(1, sizeof(*h));
@@ -195,6 +217,10 @@ struct handshake *handshake_new_server(const struct tls_server *tls, const char 
 
 	if (!h)
 		return NULL;
+	if (tls_server_asks(tls)) {
+		wolfSSL_set_verify(h->ssl, WOLFSSL_VERIFY_PEER, on_verify_client);
+		wolfSSL_SetCertCbCtx(h->ssl, h);
+	}
 	if (set_alpn(h, tls_server_has_h2(tls) ? "h2,http/1.1" : "http/1.1"))
 		return h;
 	handshake_free(h);
@@ -234,6 +260,7 @@ void handshake_free(struct handshake *h)
 		return;
 	wolfSSL_free(h->ssl);
 	free(h->out.mem);
+	free(h->common);
 	explicit_bzero(h->secret, sizeof(h->secret));
 	free(h);
 }
@@ -306,6 +333,8 @@ static int take_end(struct handshake *h, struct handshake_end *end)
 	end->explicit_nonce = h->last_nonce + 1;
 	end->h2 = alpn_is_h2(h->ssl);
 	end->resumed = wolfSSL_session_reused(h->ssl) == 1;
+	end->common = h->common;
+	h->common = NULL;
 	return 1;
 }
 

@@ -21,6 +21,7 @@ struct handshake_end {
 	uint64_t explicit_nonce; /* TLS 1.2 GCM: of the first record that we are to send */
 	bool h2;                 /* chosen by ALPN */
 	bool resumed;
+	char *common; /* server: of the client's certificate, malloc'ed; NULL: it has shown none */
 };
 
 /* <sni>: "" if none.  NULL: no memory. */

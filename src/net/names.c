@@ -89,6 +89,19 @@ void names_fini(struct cert_names *n)
 	*n = (struct cert_names){ 0 };
 }
 
+char *names_common(struct slice der)
+{
+	char *name = NULL;
+	DecodedCert c;
+
+	wc_InitDecodedCert(&c, (const byte *)der.ptr, (word32)der.len, NULL);
+	if (wc_ParseCert(&c, CERT_TYPE, NO_VERIFY, NULL) == 0 && c.subjectCN &&
+	    is_storable(c.subjectCNLen) && !memchr(c.subjectCN, '\0', (size_t)c.subjectCNLen))
+		name = strndup(c.subjectCN, (size_t)c.subjectCNLen);
+	wc_FreeDecodedCert(&c);
+	return name;
+}
+
 static bool dns_matches(struct slice pattern, struct slice host)
 {
 	struct slice rest;

@@ -27,6 +27,8 @@ struct cert_names {
 int names_init(struct cert_names *n, struct slice der) must_check;
 void names_fini(struct cert_names *n);
 
+/* The subject's common name, malloc'ed; NULL: it has none, or cannot be read. */
+char *names_common(struct slice der) must_check;
 /* <host>: a name, or an IP address as text without brackets. */
 bool names_cover(const struct cert_names *n, struct slice host);
 /* All of them with ", " between; false: they do not fit, and the last is cut or missing. */

@@ -350,6 +350,7 @@ static void handshake_finished(struct stream *s, struct handshake_end *end)
 	s->tx.explicit_nonce = end->explicit_nonce;
 	s->h2 = end->h2;
 	s->resumed = end->resumed;
+	s->common = end->common;
 	explicit_bzero(end, sizeof(*end));
 	describe(s);
 	handshake_free(s->hs);

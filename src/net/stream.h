@@ -103,6 +103,7 @@ struct stream {
 	struct handshake *hs; /* during the handshake only */
 	struct via *via;      /* during STREAM_TUNNEL only */
 	const struct tls_server *tls_server;
+	char *common; /* server: name in the client's certificate, or NULL; the owner frees it */
 	/* Server: is a client of this <sni> to be passed on as it is?  NULL: none is. */
 	bool (*divert)(struct stream *s);
 	bool diverted;     /* plain and OPEN, with the ClientHello still to be pulled */

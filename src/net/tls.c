@@ -46,6 +46,7 @@ struct tls_cert {
 struct tls_server {
 	unsigned refs; /* atomic */
 	bool h2;
+	bool asks;
 	size_t count;
 	struct tls_cert certs[];
 };
@@ -293,6 +294,11 @@ int64_t tls_server_expires(const struct tls_server *s, size_t i)
 	return s->certs[i].names.not_after;
 }
 
+bool tls_server_asks(const struct tls_server *s)
+{
+	return s->asks;
+}
+
 bool tls_server_has_h2(const struct tls_server *s)
 {
 	return s->h2;
@@ -353,6 +359,26 @@ static int roots_load(WOLFSSL_CTX *ctx, const char *path, bool strict, struct re
 		    loaded ? "has a certificate that cannot be used"
 			   : "holds no usable CA certificate",
 		    r == WOLFSSL_SUCCESS ? "no certificate in PEM form in it" : wolf_text(r));
+}
+
+/* handshake.c says that it is wanted, and takes the name. */
+bool tls_server_ask(struct tls_server *s, const char *client_ca, char *err, size_t err_len)
+{
+	struct reason why = { err, err_len };
+
+	for (size_t i = 0; i < s->count; i++) {
+		WOLFSSL_CTX *ctx = s->certs[i].ctx;
+
+		if (roots_load(ctx, client_ca, true, why) != 0)
+			return false;
+		if (wolfSSL_CTX_no_ticket_TLSv13(ctx) != 0 ||
+		    wolfSSL_CTX_NoTicketTLSv12(ctx) != WOLFSSL_SUCCESS) {
+			fail(why, "this wolfSSL cannot do without tickets: rebuild it with make");
+			return false;
+		}
+	}
+	s->asks = true;
+	return true;
 }
 
 struct tls_client *tls_client_new(const char *extra_ca, char *err, size_t err_len)

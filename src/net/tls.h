@@ -28,6 +28,12 @@ struct tls_cert_opts {
  */
 struct tls_server *tls_server_new(const struct tls_cert_opts *certs, size_t count, bool h2,
 				  char *err, size_t err_len) must_check;
+/*
+ * Before its first use: clients are asked for a certificate of one of these (PEM file), and may do
+ * without.  Nothing is resumed then: a ticket would not say whose it is.  false: as above.
+ */
+bool tls_server_ask(struct tls_server *s, const char *client_ca, char *err,
+		    size_t err_len) must_check;
 struct tls_server *tls_server_ref(struct tls_server *s);
 void tls_server_unref(struct tls_server *s);
 /* When certificate number <i> ends, as Unix time. */

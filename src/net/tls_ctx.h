@@ -8,6 +8,7 @@ struct WOLFSSL_CTX;
 
 /* The certificate for <sni> ("" or unknown: the default).  Borrowed. */
 struct WOLFSSL_CTX *tls_server_ctx(const struct tls_server *s, struct slice sni);
+bool tls_server_asks(const struct tls_server *s);
 bool tls_server_has_h2(const struct tls_server *s);
 struct WOLFSSL_CTX *tls_client_ctx(const struct tls_client *c);
 /* Also for net/certlook.c: the file of the system's trust roots. */

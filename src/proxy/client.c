@@ -2,6 +2,7 @@
 /* The connection of a client, from accept to close. */
 #include "proxy/client_private.h"
 
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -34,6 +35,7 @@ struct xfer_request client_asks(struct client *c, const struct msg *m)
 		.kind = c->kind,
 		.on_loopback = c->kind == LISTEN_ADMIN && client_is_on_loopback(c),
 		.sni = c->kind == LISTEN_HTTPS ? c->stream.sni : NULL,
+		.cert = c->stream.common,
 		.seat = c->kind == LISTEN_ADMIN ? NULL : &c->seat,
 		.client = &c->stream.peer,
 	};
@@ -133,6 +135,7 @@ static void client_free(struct client *c)
 	loop_unwake(p->loop, &c->task);
 	client_h1_wipe(c);
 	seat_leave(&c->seat);
+	free(c->stream.common);
 	if (c->counted)
 		crowd_leave(p->shared->crowd, &c->stream.peer, proxy_now(p));
 	if (c->in.mem)

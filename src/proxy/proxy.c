@@ -7,8 +7,10 @@
 
 #include "base/log.h"
 #include "cache/hot.h"
+#include "proxy/arrival.h"
 #include "proxy/call.h"
 #include "proxy/client.h"
+#include "proxy/forwarded.h"
 #include "proxy/gate.h"
 #include "proxy/poolcheck.h"
 #include "proxy/pull.h"
@@ -24,7 +26,10 @@ static void proxy_accepted(struct listener *ls, int fd, const struct addr *peer)
 {
 	struct proxy *p = container_of(ls, struct proxy_listener, ls)->proxy;
 
-	client_accept(p, fd, peer, (enum listener_kind)ls->kind);
+	if (ls->kind != LISTEN_ADMIN && forwarded_trusts(&p->config->server.trusted, peer))
+		arrival_start(p, fd, peer, (enum listener_kind)ls->kind);
+	else
+		client_accept(p, fd, peer, (enum listener_kind)ls->kind);
 }
 
 static void proxy_reload_deliver(struct mail *m);
@@ -99,6 +104,7 @@ int proxy_init(struct proxy *p, struct shared *shared, const struct proxy_listen
 	p->cache = shared->cache;
 	p->clients_max = (unsigned)(p->config->server.conns_max / shared->workers) + 1;
 	list_init(&p->clients);
+	list_init(&p->arrivals);
 	list_init(&p->xfers);
 	list_init(&p->upconns_idle);
 	list_init(&p->upconns_closing);
@@ -197,6 +203,7 @@ static void proxy_drain_deliver(struct mail *m)
 	poolchecks_stop(p);
 	for (unsigned i = 0; i < p->listeners_count; i++)
 		listen_stop(&p->listeners[i].ls);
+	arrivals_end(p);
 	clients_drain(p);
 	tagchecks_drop_refreshes(p);
 	upconn_close_idle(p);
@@ -228,7 +235,7 @@ static bool proxy_is_over(struct proxy *p)
 		if (!listen_stopped(&p->listeners[i].ls))
 			return false;
 	if (p->clients_count || p->pulls_count || p->tagchecks_count || p->diskreads_count ||
-	    p->passwords_count)
+	    p->passwords_count || p->arrivals_count)
 		return false;
 	tokens_clear(p, NULL);
 	upconn_close_idle(p);

@@ -139,6 +139,8 @@ struct proxy {
 	unsigned visits_count;
 	unsigned diskreads_count;
 	unsigned passwords_count;
+	struct list arrivals;
+	unsigned arrivals_count;
 	struct gate *gate;  /* NULL until a mirror with auth = client needs it */
 	struct list tokens; /* most recently used first */
 	unsigned tokens_count;

@@ -19,7 +19,8 @@ static bool load_certificates(struct setup *s, char *why, size_t why_len)
 	if (certs)
 		s->tls = tls_server_new(certs, c->certs_count, c->server.http2, why, why_len);
 	free(certs);
-	return s->tls != NULL;
+	return s->tls &&
+	       (!c->server.client_ca || tls_server_ask(s->tls, c->server.client_ca, why, why_len));
 }
 
 static unsigned trusts_count(const struct config *c)

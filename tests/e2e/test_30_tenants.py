@@ -1,18 +1,21 @@
 """Tenants: who may come in by what, what each may have, and how fast."""
 import base64
+import contextlib
 import json
 import socket
+import ssl
 import threading
 import time
 
 import pytest
 
 from rig import images
+from rig.ca import CA, openssl
 from rig.clients import Containerd, Docker, Mirror, Podman, Skopeo
 from rig.httpd import Reply
 from rig.mirror import Sluice
 from rig.mirror import sluice as run_sluice
-from rig.wire import ACCEPT, Wire
+from rig.wire import ACCEPT, Ended, Wire
 
 SECRET = "k7f2m9q4x8c1w6t3"
 OTHER = "other-secret-of-bob"
@@ -394,3 +397,96 @@ def test_forwarded_for_only_from_the_trusted(start, rig, fresh):
                          ("127.0.0.5", "X-Forwarded-For: 192.0.2.7, 10.0.0.1"),
                          ("127.0.0.5", "X-Forwarded-For: 192.0.2.7, x"), ("127.0.0.5", "X: y")):
         assert ask(at(s, rig, source, "plain"), manifest(fresh), text).status == 403, text
+
+
+def v2_header(source, payload=b""):
+    return (b"\r\n\r\n\0\r\nQUIT\n\x21\x11" + (12 + len(payload)).to_bytes(2, "big")
+            + socket.inet_aton(source) + b"\x7f\0\0\1" + b"\x10\0\x01\xbb" + payload)
+
+
+HEADERS = {"v2": v2_header("192.0.2.7"), "v2-extensions": v2_header("192.0.2.7", bytes(200)),
+           "v1": b"PROXY TCP4 192.0.2.7 127.0.0.1 4096 443\r\n"}
+
+
+def begin(s, rig, source, header, port, cut=0):
+    """A connection that begins with that, in two pieces."""
+    sock = socket.create_connection(("127.0.0.1", s.ports[port]), 20, source_address=(source, 0))
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.sendall(header[:cut])
+    if cut:
+        time.sleep(0.05)
+    sock.sendall(header[cut:])
+    return Wire(sock, ca=rig.ca.pem if port == "https" else None, name="docker.mirror.test")
+
+
+@pytest.fixture(scope="module")
+def balanced(shared_sluice, shared_rig, folder):
+    with Sluice(shared_rig, folder / "balanced", {
+            "server": {"trusted": "127.0.0.5"}, **tenant(allow="192.0.2.0/24")}) as s:
+        yield s
+
+
+@pytest.mark.parametrize("port", ["https", "plain"])
+@pytest.mark.parametrize("header", HEADERS)
+def test_proxy_header(balanced, rig, fresh, header, port):
+    """Of a balancer that is trusted it counts, however it comes; of others it is nonsense."""
+    s, header = balanced, HEADERS[header]
+    for cut in (0, 1, 13, 20):
+        assert ask(begin(s, rig, "127.0.0.5", header, port, cut), manifest(fresh)).status == 200
+    assert s.wait_access(lambda x: x["client"] == "192.0.2.7" and x["tenant"] == "alice")
+    with pytest.raises(Exception):
+        if ask(begin(s, rig, "127.0.0.6", header, port), manifest(fresh)).status != 200:
+            raise RuntimeError("refused")
+
+
+def test_proxy_header_absent_or_cut(balanced, rig, fresh):
+    """Health checks without one are served as the balancer's; half of one ends nothing else."""
+    assert ask(at(balanced, rig, "127.0.0.5"), manifest(fresh)).status == 403
+    for text in (b"PROXY TCP4", b"\r\n\r\n", b"PROXY nonsense here\r\n", b""):
+        sock = socket.create_connection(("127.0.0.1", balanced.ports["plain"]), 20,
+                                        source_address=("127.0.0.5", 0))
+        sock.sendall(text)
+        sock.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(ConnectionResetError):     # what was not read
+            assert sock.recv(100) == b""
+    sock = socket.create_connection(("127.0.0.1", balanced.ports["plain"]), 20,
+                                    source_address=("127.0.0.5", 0))
+    sock.sendall(b"PROXY ")         # still open when Sluice is stopped, at the module's end
+    assert balanced.admin("/healthz")[0] == 200
+
+
+# ---- certificates ----
+
+def client_cert(folder, ca, name):
+    key, csr, pem = (folder / f"{name}.{x}" for x in ("key", "csr", "pem"))
+    openssl("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+            "-subj", f"/O=Corp/CN={name}", "-keyout", key, "-out", csr)
+    ext = folder / "client.ext"
+    ext.write_text("basicConstraints=CA:FALSE\nextendedKeyUsage=clientAuth\n")
+    openssl("x509", "-req", "-in", csr, "-CA", ca.pem, "-CAkey", ca.key, "-CAcreateserial",
+            "-days", 5, "-extfile", ext, "-out", pem)
+    return pem, key
+
+
+@pytest.mark.parametrize("version", ["TLSv1_2", "TLSv1_3"])
+def test_client_certificate(start, rig, fresh, tmp_path, version):
+    """By the common name of a certificate of client_ca; without one, or of another CA, not."""
+    ours, theirs = CA(tmp_path / "ours"), CA(tmp_path / "theirs")
+    s = start({"server": {"client_ca": ours.pem},
+               **tenant("build", certificate="build-*.corp.test")})
+
+    def by(ca, name):
+        def tweak(context):
+            context.minimum_version = context.maximum_version = getattr(ssl.TLSVersion, version)
+            if name:
+                context.load_cert_chain(*client_cert(tmp_path, ca, name))
+        sock = socket.create_connection(("127.0.0.1", s.ports["https"]), 20)
+        return Wire(sock, ca=rig.ca.pem, name="docker.mirror.test", tweak=tweak)
+    w = by(ours, "build-7.corp.test")
+    for _ in range(2):
+        assert ask(w, manifest(fresh)).status == 200
+    assert s.wait_access(lambda x: x.get("tenant") == "build")
+    assert ask(by(ours, "other.corp.test"), manifest(fresh)).status == 403
+    assert ask(by(None, None), manifest(fresh)).status == 403
+    with pytest.raises((Ended, ssl.SSLError, OSError)):
+        ask(by(theirs, "build-7.corp.test"), manifest(fresh))
