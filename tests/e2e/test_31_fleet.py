@@ -211,6 +211,8 @@ def test_a_killed_node_loses_no_pull(fleet, rig, tmp_path):
         assert job.result(90)
     alive = next(n for n in fleet.nodes if n is not dead)
     assert {image.largest[7:], *(d[7:] for d in other.layers)} <= blobs_of(alive)
+    # So soon HAProxy may have met with refused connections alone, and have called it dead or not.
+    wait_for(lambda: "is DOWN" in fleet.haproxy.tail(), 20, fleet.haproxy.tail)
     dead.start()
     wait_for(lambda: "is UP" in fleet.haproxy.tail(), 20, fleet.haproxy.tail)
     before = fleet.fetched()
