@@ -77,8 +77,8 @@ bool image_name_parse(struct arena *a, const struct config *c, struct slice text
 	route_find(a, c, SLICE_NONE, &path, &r);
 	out->mirror = r.mirror;
 	out->repo = r.repo;
-	*why = r.why;
-	return r.mirror >= 0;
+	*why = r.mirror >= 0 ? "with library/ before it the name has more than 255 bytes" : r.why;
+	return r.mirror >= 0 && oci_name_ok(r.repo);
 }
 
 /* False: it is not one. */
