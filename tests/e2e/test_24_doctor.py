@@ -117,11 +117,13 @@ def test_upstream_wrong(start, rig, hello, case):
 
 def test_upstream_not_there(start, rig, hello):
     """A name without an address, a closed port, a strange CA, a private address."""
-    def wrong(upstream, check, words, **keys):
-        done = upstream_wrong(start, rig, **{"mirror docker.io": {"upstream": upstream, **keys}})
+    def wrong(upstream, check, words, resolver={}, **keys):
+        done = upstream_wrong(start, rig, resolver=resolver,
+                              **{"mirror docker.io": {"upstream": upstream, **keys}})
         [(verdict, text, _)] = [f for f in done.found[check] if "[mirror" in f[2]]
         assert verdict == "wrong" and words in text, text
-    wrong("https://nowhere.invalid", "dns", "does not resolve")
+    wrong("https://nowhere.invalid", "dns", "does not resolve",
+          resolver={"nameservers": rig.dns.host})
     wrong("https://127.0.0.1:1", "ping", "refused")
     wrong(rig.front.url, "ping", "certificate", ca=None)
     wrong(rig.front.url.replace("127.0.0.1", "localhost"), "ping", "private = yes", private="no")
