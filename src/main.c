@@ -39,6 +39,8 @@ static const struct cli_command commands[] = {
 	  "what to configure at these clients of the mirror, or at one of them" },
 	{ "reload", "c:j", 0, cmd_reload, "[-c FILE] [--json]",
 	  "have the server take up its changed configuration and certificates" },
+	{ "upgrade", "c:j", 0, cmd_upgrade, "[-c FILE] [--json]",
+	  "start the new program in the place of the running one, without a failed request" },
 	{ "status", "c:j", 0, cmd_status, "[-c FILE] [--json]", "ask the server how it is" },
 	{ "top", "c:j", 0, cmd_top, "[-c FILE] [--json]",
 	  "show what the server does, anew every two seconds; q quits" },

@@ -58,6 +58,7 @@ int cmd_clients(const struct cli_args *args);
 int cmd_doctor(const struct cli_args *args);
 /* By the control socket.  Exit: 0 it was done, 1 it was not, or no server answers. */
 int cmd_reload(const struct cli_args *args);
+int cmd_upgrade(const struct cli_args *args);
 int cmd_status(const struct cli_args *args);
 int cmd_top(const struct cli_args *args);
 int cmd_ls(const struct cli_args *args);

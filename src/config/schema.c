@@ -51,13 +51,13 @@ enum {
 
 /* clang-format off */
 const struct schema_key schema_keys[] = {
-	{ SERVER(https), .key = "https", .type = VALUE_ADDRS,
+	{ SERVER(https), .key = "https", .type = VALUE_ADDRS, .reloadable = true,
 	  .help = "addresses of the mirror by TLS" },
-	{ SERVER(http), .key = "http", .type = VALUE_ADDRS,
+	{ SERVER(http), .key = "http", .type = VALUE_ADDRS, .reloadable = true,
 	  .help = "addresses that redirect to https and serve acme_webroot" },
-	{ SERVER(plain), .key = "plain", .type = VALUE_ADDRS,
+	{ SERVER(plain), .key = "plain", .type = VALUE_ADDRS, .reloadable = true,
 	  .help = "addresses of the mirror without TLS, for use behind a balancer" },
-	{ SERVER(admin), .key = "admin", .type = VALUE_ADDRS,
+	{ SERVER(admin), .key = "admin", .type = VALUE_ADDRS, .reloadable = true,
 	  .help = "addresses of the status page, /metrics, /status and /healthz" },
 	{ SERVER(control), .key = "control", .type = VALUE_SOCKET,
 	  .by_default = "/run/sluice/control.sock",

@@ -812,6 +812,12 @@ void h2_goaway(struct h2 *h, bool now)
 					    NGHTTP2_NO_ERROR, NULL, 0);
 }
 
+void h2_warn(struct h2 *h)
+{
+	if (!h->starved)
+		(void)nghttp2_submit_shutdown_notice(h->session);
+}
+
 bool h2_is_over(const struct h2 *h)
 {
 	return !h->starved && h->rest.len == 0 && !nghttp2_session_want_read(h->session) &&

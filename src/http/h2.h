@@ -94,6 +94,8 @@ void h2_reset(struct h2 *h, int32_t id);
  * <now>: they do not go on either.
  */
 void h2_goaway(struct h2 *h, bool now);
+/* h2_goaway() comes soon: the peer is to open no more streams, those on their way are served. */
+void h2_warn(struct h2 *h);
 /* Nothing will be received and nothing is to be sent: the connection may be closed. */
 bool h2_is_over(const struct h2 *h);
 /* Why the peer was told to calm down; NULL: it was not. */

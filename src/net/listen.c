@@ -2,6 +2,7 @@
 #include "net/listen.h"
 
 #include <errno.h>
+#include <linux/filter.h>
 #include <netinet/tcp.h>
 #include <unistd.h>
 
@@ -85,8 +86,16 @@ static void finish(struct listener *ls)
 {
 	int fd;
 
-	while ((fd = accept4(ls->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0)
+	/*
+	 * All, also where another process has the socket and goes on: for each connection the kernel
+	 * wakes one who waits, and that may have been us.
+	 */
+	for (unsigned i = 0; i < BACKLOG; i++) {
+		fd = accept4(ls->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		if (fd < 0)
+			break;
 		take(ls, fd);
+	}
 	close(ls->fd);
 	ls->fd = -1;
 }
@@ -117,12 +126,18 @@ static void retry_fired(struct timer *t)
 	arm(container_of(t, struct listener, retry));
 }
 
+static void retire_fired(struct timer *t)
+{
+	listen_stop(container_of(t, struct listener, retire));
+}
+
 void listen_start(struct listener *ls, struct loop *l, int fd, int kind,
 		  void (*accepted)(struct listener *ls, int fd, const struct addr *peer))
 {
 	*ls = (struct listener){ .loop = l, .fd = fd, .kind = kind, .accepted = accepted };
 	op_init(&ls->accept_op, &ls->inflight, accept_done);
 	timer_init(&ls->retry, retry_fired);
+	timer_init(&ls->retire, retire_fired);
 	arm(ls);
 }
 
@@ -132,8 +147,29 @@ void listen_stop(struct listener *ls)
 		return;
 	ls->stopping = true;
 	loop_timer_clear(ls->loop, &ls->retry);
+	loop_timer_clear(ls->loop, &ls->retire);
 	if (op_busy(&ls->accept_op))
 		loop_cancel(ls->loop, &ls->accept_op);
 	else
 		finish(ls);
+}
+
+void listen_retire(struct listener *ls)
+{
+	/* Of the TCP header, where a filter begins: a segment with SYN is dropped. */
+	enum { FLAGS_AT = 13, SYN = 2 };
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_B | BPF_ABS, FLAGS_AT),
+		BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, SYN, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, 0),
+		BPF_STMT(BPF_RET | BPF_K, 0xffffffff),
+	};
+	struct sock_fprog prog = { countof(code), code };
+
+	if (ls->stopping)
+		return;
+	if (setsockopt(ls->fd, SOL_SOCKET, SO_ATTACH_FILTER, &prog, sizeof(prog)) < 0)
+		log_warn("listen no filter: %s; a connection that is just made may be reset",
+			 err_text(-errno));
+	loop_timer_set(ls->loop, &ls->retire, loop_now_ms(ls->loop) + LISTEN_RETIRE_MS);
 }

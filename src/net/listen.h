@@ -15,8 +15,9 @@ struct listener {
 	int fd;
 	unsigned inflight;
 	bool stopping;
-	int kind;           /* the owner's word for what it serves */
-	struct timer retry; /* after EMFILE, ENFILE, ENOBUFS, ENOMEM */
+	int kind;            /* the owner's word for what it serves */
+	struct timer retry;  /* after EMFILE, ENFILE, ENOBUFS, ENOMEM */
+	struct timer retire; /* after listen_retire() */
 	void (*accepted)(struct listener *ls, int fd, const struct addr *peer);
 };
 
@@ -30,6 +31,14 @@ void listen_start(struct listener *ls, struct loop *l, int fd, int kind,
 		  void (*accepted)(struct listener *ls, int fd, const struct addr *peer));
 /* Stops accepting and closes; drains what the kernel has already accepted first. */
 void listen_stop(struct listener *ls);
+/*
+ * The address is no more: listen_stop(), but with no connection lost.  Closing a socket resets what
+ * its queues hold, and shakes of hands end at any moment; so the kernel drops new SYNs first (who
+ * sent them tries again, and is refused then), and what had begun is accepted for
+ * LISTEN_RETIRE_MS.
+ */
+void listen_retire(struct listener *ls);
+enum { LISTEN_RETIRE_MS = 1000 };
 static inline bool listen_stopped(const struct listener *ls)
 {
 	return ls->stopping && ls->inflight == 0;

@@ -255,7 +255,7 @@ void clients_drain(struct proxy *p)
 	list_for_each_safe(it, &p->clients) {
 		struct client *c = container_of(it, struct client, node);
 
-		if (c->state == CLIENT_IDLE)
+		if (c->state == CLIENT_IDLE && !p->lingering)
 			(void)client_kill(c, true, NULL);
 		if (c->state == CLIENT_CLOSING || c->state == CLIENT_H2)
 			loop_wake(p->loop, &c->task);

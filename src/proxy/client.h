@@ -71,6 +71,7 @@ struct client {
 	struct list calls_new; /* not run yet */
 	unsigned calls_count;  /* on both */
 	enum client_waits wait;
+	bool warned;      /* that GOAWAY will be said */
 	bool away;        /* GOAWAY was said */
 	bool broken;      /* there is nothing more to say: the connection has to be cut */
 	uint64_t sent_ms; /* when it last took bytes */

@@ -516,7 +516,8 @@ enum client_step client_h1_finish(struct client *c)
 		c->state = CLIENT_CLOSING;
 		return STEP_MORE;
 	}
-	if (!c->keep || c->proxy->draining)
+	/* Who was told that he may ask again, does so while we linger. */
+	if (!c->keep || (c->proxy->draining && !c->proxy->lingering))
 		return client_kill(c, true, NULL);
 	c->state = buf_len(&c->in) ? CLIENT_HEAD : CLIENT_IDLE;
 	client_arm(c, c->state == CLIENT_HEAD ? c->proxy->config->server.header_timeout_ms

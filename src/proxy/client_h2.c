@@ -151,7 +151,11 @@ enum client_step client_h2_run(struct client *c)
 		err = read_all(c);
 	if (err)
 		return client_kill(c, c->calls_count == 0, "client_gone");
-	if (c->proxy->draining && !c->away) {
+	if (c->proxy->lingering && !c->warned) {
+		c->warned = true;
+		h2_warn(c->h2);
+	}
+	if (c->proxy->draining && !c->proxy->lingering && !c->away) {
 		c->away = true;
 		h2_goaway(c->h2, false);
 	}

@@ -20,7 +20,7 @@
 #include "proxy/upconn.h"
 
 /* Free blocks kept by a pool: bursts are served without malloc, an idle worker keeps little. */
-enum { KEPT_SMALL = 64, KEPT_LARGE = 16, END_POLL_MS = 20 };
+enum { KEPT_SMALL = 64, KEPT_LARGE = 16, END_POLL_MS = 20, LINGER_MAX_MS = 5000 };
 
 static void proxy_accepted(struct listener *ls, int fd, const struct addr *peer)
 {
@@ -35,6 +35,7 @@ static void proxy_accepted(struct listener *ls, int fd, const struct addr *peer)
 static void proxy_reload_deliver(struct mail *m);
 static void proxy_drain_deliver(struct mail *m);
 static void proxy_drain_over(struct timer *t);
+static void proxy_linger_over(struct timer *t);
 static void proxy_end_poll(struct timer *t);
 static void proxy_end(struct task *task);
 
@@ -55,18 +56,38 @@ static void proxy_pools(struct proxy *p)
 	pool_init(&p->cold_pool, "cold", IO_CHUNK, 2 * clients, KEPT_LARGE);
 }
 
-static int proxy_listeners(struct proxy *p, const struct proxy_listen *listen, unsigned count)
+static bool listeners_new(struct list *out, struct proxy *p, const struct proxy_listen *listen,
+			  unsigned count)
 {
-	p->listeners = calloc(count, sizeof(*p->listeners));
-	if (!p->listeners)
-		return -ENOMEM;
-	p->listeners_count = count;
+	list_init(out);
 	for (unsigned i = 0; i < count; i++) {
-		p->listeners[i].proxy = p;
-		p->listeners[i].ls.fd = listen[i].fd;
-		p->listeners[i].ls.kind = listen[i].kind;
+		struct proxy_listener *l = listen[i].fd < 0 ? NULL : calloc(1, sizeof(*l));
+
+		if (listen[i].fd < 0)
+			continue;
+		if (!l)
+			return false;
+		l->proxy = p;
+		l->ls.fd = listen[i].fd;
+		l->ls.kind = listen[i].kind;
+		list_init(&l->node);
+		list_push(out, &l->node);
 	}
-	return 0;
+	return true;
+}
+
+static void listeners_free(struct list *all)
+{
+	while (!list_empty(all)) {
+		struct list *node = list_pop(all);
+
+		free(container_of(node, struct proxy_listener, node));
+	}
+}
+
+static void listener_start(struct proxy *p, struct proxy_listener *l)
+{
+	listen_start(&l->ls, p->loop, l->ls.fd, l->ls.kind, proxy_accepted);
 }
 
 static int proxy_resolver(struct proxy *p)
@@ -96,6 +117,8 @@ int proxy_init(struct proxy *p, struct shared *shared, const struct proxy_listen
 	p->shared = shared;
 	pthread_mutex_init(&p->uppools_lock, NULL);
 	list_init(&p->generations_old);
+	list_init(&p->listeners);
+	list_init(&p->listeners_next);
 	*why = "no memory for a worker";
 	first = generation_new(shared->setup);
 	if (!first)
@@ -116,6 +139,7 @@ int proxy_init(struct proxy *p, struct shared *shared, const struct proxy_listen
 	p->reload_mail.deliver = proxy_reload_deliver;
 	task_init(&p->end_task, proxy_end);
 	timer_init(&p->drain_timer, proxy_drain_over);
+	timer_init(&p->linger_timer, proxy_linger_over);
 	timer_init(&p->end_timer, proxy_end_poll);
 	tell_init(p);
 	proxy_pools(p);
@@ -130,7 +154,7 @@ int proxy_init(struct proxy *p, struct shared *shared, const struct proxy_listen
 	if (!err)
 		err = proxy_resolver(p);
 	if (!err)
-		err = proxy_listeners(p, listen, listen_count);
+		err = listeners_new(&p->listeners, p, listen, listen_count) ? 0 : -ENOMEM;
 	if (!err)
 		err = board_init(&p->board);
 	if (!err)
@@ -142,14 +166,52 @@ int proxy_init(struct proxy *p, struct shared *shared, const struct proxy_listen
 void proxy_start(struct proxy *p)
 {
 	poolchecks_start(p);
-	for (unsigned i = 0; i < p->listeners_count; i++) {
-		struct proxy_listener *l = &p->listeners[i];
-
-		listen_start(&l->ls, p->loop, l->ls.fd, l->ls.kind, proxy_accepted);
-	}
+	list_for_each_safe(it, &p->listeners)
+		listener_start(p, container_of(it, struct proxy_listener, node));
 }
 
 /* ---- reloading ---- */
+
+/* The one that accepts from it, or NULL. */
+static struct proxy_listener *listener_find(struct proxy *p, int fd)
+{
+	list_for_each_safe(it, &p->listeners) {
+		struct proxy_listener *l = container_of(it, struct proxy_listener, node);
+
+		if (l->ls.fd == fd && !l->ls.stopping)
+			return l;
+	}
+	return NULL;
+}
+
+static void listeners_enter(struct proxy *p)
+{
+	while (!list_empty(&p->listeners_next)) {
+		struct list *node = list_pop(&p->listeners_next);
+		struct proxy_listener *l = container_of(node, struct proxy_listener, node);
+		struct proxy_listener *old = listener_find(p, l->ls.fd);
+
+		if (old) {
+			old->stays = true;
+			free(l);
+			continue;
+		}
+		list_push(&p->listeners, node);
+		l->stays = true;
+		listener_start(p, l);
+	}
+	list_for_each_safe(it, &p->listeners) {
+		struct proxy_listener *l = container_of(it, struct proxy_listener, node);
+
+		if (!l->stays)
+			listen_retire(&l->ls);
+		l->stays = false;
+		if (listen_stopped(&l->ls)) {
+			list_remove(&l->node);
+			free(l);
+		}
+	}
+}
 
 static void proxy_reload_deliver(struct mail *m)
 {
@@ -158,26 +220,34 @@ static void proxy_reload_deliver(struct mail *m)
 
 	p->generation_next = NULL;
 	generation_enter(p, g);
+	listeners_enter(p);
 	__atomic_store_n(&p->reloading, false, __ATOMIC_RELEASE);
 }
 
 static void generations_drop(struct proxy *proxies, unsigned count)
 {
 	while (count-- > 0) {
-		generation_free(proxies[count].generation_next);
+		if (proxies[count].generation_next)
+			generation_free(proxies[count].generation_next);
 		proxies[count].generation_next = NULL;
+		listeners_free(&proxies[count].listeners_next);
 	}
 }
 
-bool proxies_reload(struct proxy *proxies, unsigned count, struct setup *s)
+bool proxies_reload(struct proxy *proxies, unsigned count, struct setup *s,
+		    const struct proxy_listen *listens, unsigned listens_each)
 {
 	for (unsigned i = 0; i < count; i++)
 		if (__atomic_load_n(&proxies[i].reloading, __ATOMIC_ACQUIRE))
 			return false;
 	for (unsigned i = 0; i < count; i++) {
-		proxies[i].generation_next = generation_new(s);
-		if (!proxies[i].generation_next) {
-			generations_drop(proxies, i);
+		struct proxy *p = &proxies[i];
+		const struct proxy_listen *mine = listens + (size_t)i * listens_each;
+
+		p->generation_next = generation_new(s);
+		if (!p->generation_next ||
+		    !listeners_new(&p->listeners_next, p, mine, listens_each)) {
+			generations_drop(proxies, i + 1);
 			return false;
 		}
 	}
@@ -195,15 +265,36 @@ void proxy_drain(struct proxy *p)
 	loop_post(p->loop, &p->drain_mail);
 }
 
+/* Who is idle is closed without a word then; most ask before. */
+static uint64_t linger_ms(const struct proxy *p)
+{
+	uint64_t half = p->config->server.drain_timeout_ms / 2;
+
+	return half < LINGER_MAX_MS ? half : LINGER_MAX_MS;
+}
+
+static void proxy_linger_over(struct timer *t)
+{
+	struct proxy *p = container_of(t, struct proxy, linger_timer);
+
+	p->lingering = false;
+	arrivals_end(p);
+	clients_drain(p);
+}
+
 static void proxy_drain_deliver(struct mail *m)
 {
 	struct proxy *p = container_of(m, struct proxy, drain_mail);
 
 	p->draining = true;
+	p->lingering = __atomic_load_n(&p->shared->handed_over, __ATOMIC_RELAXED);
 	poolchecks_stop(p);
-	for (unsigned i = 0; i < p->listeners_count; i++)
-		listen_stop(&p->listeners[i].ls);
-	arrivals_end(p);
+	list_for_each_safe(it, &p->listeners)
+		listen_stop(&container_of(it, struct proxy_listener, node)->ls);
+	if (p->lingering)
+		loop_timer_set(p->loop, &p->linger_timer, proxy_now(p) + linger_ms(p));
+	if (!p->lingering)
+		arrivals_end(p);
 	clients_drain(p);
 	tagchecks_drop_refreshes(p);
 	upconn_close_idle(p);
@@ -231,8 +322,8 @@ void proxy_ended(struct proxy *p)
 
 static bool proxy_is_over(struct proxy *p)
 {
-	for (unsigned i = 0; i < p->listeners_count; i++)
-		if (!listen_stopped(&p->listeners[i].ls))
+	list_for_each_safe(it, &p->listeners)
+		if (!listen_stopped(&container_of(it, struct proxy_listener, node)->ls))
 			return false;
 	if (p->clients_count || p->pulls_count || p->tagchecks_count || p->diskreads_count ||
 	    p->passwords_count || p->arrivals_count)
@@ -252,6 +343,7 @@ static void proxy_end(struct task *task)
 	if (!p->resolver_gone) {
 		p->resolver_gone = true;
 		loop_timer_clear(p->loop, &p->drain_timer);
+		loop_timer_clear(p->loop, &p->linger_timer);
 		resolver_free(p->resolver);
 		p->resolver = NULL;
 	}
@@ -276,7 +368,8 @@ void proxy_fini(struct proxy *p)
 	generations_fini(p);
 	meters_fini(&p->meters);
 	board_fini(&p->board);
-	free(p->listeners);
+	listeners_free(&p->listeners);
+	listeners_free(&p->listeners_next);
 	pool_fini(&p->client_pool);
 	pool_fini(&p->xfer_pool);
 	pool_fini(&p->call_pool);

@@ -71,6 +71,8 @@ enum listener_kind {
 struct proxy_listener {
 	struct listener ls;
 	struct proxy *proxy;
+	struct list node; /* in proxy.listeners */
+	bool stays;       /* a reload keeps it */
 };
 
 /* What main.c makes once for all workers. */
@@ -89,6 +91,7 @@ struct shared {
 	struct tuning tuning; /* of [server], as far as the kernel takes it; for upstreams, too */
 	struct ktls ktls;     /* what the kernel's TLS is used for */
 	bool draining;        /* atomic: healthz says so */
+	bool handed_over;     /* atomic; before draining: another process has our sockets */
 	int64_t started_s;    /* unix time */
 	struct history history;
 	struct pins *pins;
@@ -118,8 +121,8 @@ struct proxy {
 	struct mail reload_mail;
 	bool reloading; /* atomic: the mail is on its way */
 
-	struct proxy_listener *listeners;
-	unsigned listeners_count;
+	struct list listeners; /* struct proxy_listener; those that have stopped go at the end */
+	struct list listeners_next; /* by reload_mail: those that there are then */
 
 	struct list clients; /* struct client.node */
 	unsigned clients_count;
@@ -155,16 +158,18 @@ struct proxy {
 	struct mail drain_mail;
 	struct task end_task;
 	struct timer drain_timer;
+	struct timer linger_timer; /* handed over: idle clients may still ask once */
 	struct timer end_timer;
 	/* The Date field of answers, made once a second. */
 	int64_t date_s;
 	char date[32];
 	bool resolver_gone;
 	bool draining;
-	bool killed; /* the drain's time is over */
+	bool lingering; /* and idle clients stay, to be told "Connection: close" by an answer */
+	bool killed;    /* the drain's time is over */
 };
 
-/* Listening sockets are taken over.  0 or -errno. */
+/* Listening sockets are taken over; fd -1: none.  0 or -errno. */
 struct proxy_listen {
 	int fd;
 	enum listener_kind kind;
@@ -177,8 +182,11 @@ void proxy_start(struct proxy *p);
 /*
  * By the main thread: all workers go over to <s>, each on its own thread, or none and
  * false: no memory, or the last reload has not been taken up by all.  Takes a reference.
+ * <listens>: of worker 0, of worker 1, ...: the sockets that it has from now on; it takes those
+ * that are new to it, and closes by and by those that are missing.
  */
-bool proxies_reload(struct proxy *proxies, unsigned count, struct setup *s) must_check;
+bool proxies_reload(struct proxy *proxies, unsigned count, struct setup *s,
+		    const struct proxy_listen *listens, unsigned listens_each) must_check;
 /* From any thread: no new work, finish what runs, then stop the loop. */
 void proxy_drain(struct proxy *p);
 /* Something ended; when draining, is it all over? */

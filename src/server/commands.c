@@ -25,6 +25,12 @@ static int do_reload(struct server *s, struct control_call *call)
 	return control_on_main(call, reload_now);
 }
 
+static int do_upgrade(struct server *s, struct control_call *call)
+{
+	(void)s;
+	return control_on_main(call, upgrade_start);
+}
+
 static int do_status(struct server *s, struct control_call *call)
 {
 	char line[512];
@@ -163,5 +169,6 @@ const struct control_command server_commands[] = {
 	{ "pin", 1, 1, do_pin },       { "unpin", 1, 1, do_unpin },
 	{ "purge", 1, 1, do_purge },   { "channel", 0, 0, do_channel },
 	{ "reload", 0, 0, do_reload }, { "status", 0, 0, do_status },
+	{ "upgrade", 0, 0, do_upgrade },
 };
 const unsigned server_commands_count = countof(server_commands);

@@ -61,7 +61,9 @@ static void tell_restart(const struct server *s, const struct config *now,
 
 	for (unsigned i = 0; i < n; i++)
 		tell(call, LOG_WARN,
-		     "key=%s has changed, which takes a restart: the old value goes on", keys[i]);
+		     "key=%s has changed, which takes a restart or sluice upgrade: the old value "
+		     "goes on",
+		     keys[i]);
 }
 
 static bool refuse(struct server *s, struct control_call *call, const char *why)
@@ -75,16 +77,29 @@ bool server_reload(struct server *s, struct control_call *call)
 {
 	struct setup *setup;
 	const struct config *c;
+	struct listens next;
+	char why[512];
 
 	notify_reloading();
+	filewatch_seen(&s->watch, s->file);
 	setup = load_again(s, call);
 	if (!setup)
 		return refuse(s, call, "the old configuration goes on");
-	if (!proxies_reload(s->proxies, s->proxies_up, setup)) {
+	c = setup->config;
+	if (!listens_open(&next, c, s->shared.workers, &s->listens, NULL, &s->shared.tuning, why,
+			  sizeof(why))) {
+		setup_unref(setup);
+		tell(call, LOG_ERR, "%s", why);
+		return refuse(s, call, "the old configuration goes on");
+	}
+	if (!proxies_reload(s->proxies, s->proxies_up, setup, next.fds, next.count)) {
+		listens_close(&next, &s->listens);
 		setup_unref(setup);
 		return refuse(s, call, "the workers are not ready for it, try again");
 	}
-	c = setup->config;
+	listens_free(&s->listens);
+	s->listens = next;
+	filewatch_set(&s->watch, s->file, setup->config);
 	tell_restart(s, c, call);
 	server_tell_tenants(c);
 	log_set_level((enum log_level)c->server.log_level);

@@ -43,19 +43,31 @@ static void look(struct server *s)
 		{ .fd = signals_fd(), .events = POLLIN },
 		{ .fd = s->control.server ? s->control.fd : -1, .events = POLLIN },
 		{ .fd = s->control.server ? s->control.wake_fd : -1, .events = POLLIN },
+		{ .fd = filewatch_fd(&s->watch), .events = POLLIN },
+		{ .fd = upgrade_status_fd(&s->upgrade), .events = POLLIN },
+		{ .fd = upgrade_said_fd(&s->upgrade), .events = POLLIN },
 	};
+	int wait_ms = filewatch_wait_ms(&s->watch, CLOCK_MS);
 
-	if (poll(at, countof(at), CLOCK_MS) > 0 && (at[1].revents || at[2].revents))
+	if (poll(at, countof(at), wait_ms) > 0 && (at[1].revents || at[2].revents))
 		control_serve(&s->control);
+	if (filewatch_changed(&s->watch, s->file)) {
+		log_info("reload a file has changed");
+		(void)server_reload(s, NULL);
+	}
+	upgrade_look(s);
 }
 
 static void wait_for_stop(struct server *s)
 {
 	for (;;) {
 		look(s);
+		if (s->upgrade.state == UPGRADE_DONE)
+			return;
 		switch (signals_wait(0)) {
 		case SIGNALS_STOP: return;
 		case SIGNALS_RELOAD: (void)server_reload(s, NULL); break;
+		case SIGNALS_UPGRADE: upgrade_start(s, NULL); break;
 		case SIGNALS_REOPEN: server_reopen(s); break;
 		case SIGNALS_NONE: break;
 		}
@@ -113,10 +125,13 @@ int cmd_serve(const struct cli_args *args)
 		log_info("sluice version=%s workers=%u https=%s ready", version_text(),
 			 s.shared.workers,
 			 s.config->server.https.count ? s.config->server.https.v[0].text : "-");
+		filewatch_set(&s.watch, s.file, s.config);
+		upgrade_done(&s);
 		notify_ready("serving");
 		wait_for_stop(&s);
 		control_close(&s.control);
-		notify_stopping(s.config->server.drain_timeout_ms + STOP_SLACK_MS);
+		if (s.upgrade.state != UPGRADE_DONE)
+			notify_stopping(s.config->server.drain_timeout_ms + STOP_SLACK_MS);
 		log_info("sluice draining timeout_ms=%ju",
 			 (uintmax_t)s.config->server.drain_timeout_ms);
 		drain(&s);

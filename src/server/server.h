@@ -10,6 +10,9 @@
 #include "proxy/oci.h"
 #include "proxy/proxy.h"
 #include "server/control.h"
+#include "server/filewatch.h"
+#include "server/listens.h"
+#include "server/upgrade.h"
 #include "sys/cpus.h"
 #include "sys/privs.h"
 #include "sys/worker.h"
@@ -22,14 +25,16 @@ struct server {
 	const char *suffixes[OCI_TYPES]; /* the cache keeps a pointer to it */
 	unsigned long nofile;
 	struct cpus cpus;
-	struct proxy_listen *listens; /* of worker 0, of worker 1, ...; fd -1: none or given away */
-	unsigned listens_each;
+	struct listens listens; /* the descriptors of the first proxies_up workers are theirs */
+	struct inherited inherited;
 	struct privs_user user;
 	struct proxy *proxies;
 	unsigned proxies_up;
 	struct worker *workers;
 	bool tls_up;
 	struct control control;
+	struct filewatch watch;
+	struct upgrade upgrade;
 	time_t ticked_s;
 };
 

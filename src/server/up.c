@@ -36,20 +36,15 @@ static bool make_arrays(struct server *s)
 	cpus_find(&s->cpus);
 	s->shared.access_fd = -1;
 	n = conf->workers ? (unsigned)conf->workers : s->cpus.count;
-	s->listens_each =
-		conf->https.count + conf->http.count + conf->plain.count + conf->admin.count;
-	s->listens = calloc((size_t)n * s->listens_each, sizeof(*s->listens));
 	s->proxies = calloc(n, sizeof(*s->proxies));
 	s->workers = calloc(n, sizeof(*s->workers));
 	s->shared.stats = calloc(n, sizeof(*s->shared.stats));
 	s->shared.smalls = smalls_new();
-	if (!s->listens || !s->proxies || !s->workers || !s->shared.stats || !s->shared.smalls)
+	if (!s->proxies || !s->workers || !s->shared.stats || !s->shared.smalls)
 		return cli_fail("no memory for %u workers", n);
 	s->shared.workers = n;
 	s->shared.started_s = time(NULL);
 	history_init(&s->shared.history);
-	for (unsigned i = 0; i < n * s->listens_each; i++)
-		s->listens[i].fd = -1;
 	for (unsigned i = 0; i < n; i++)
 		s->shared.stats[i] = &s->proxies[i].stats;
 	return true;
@@ -80,19 +75,6 @@ static bool raise_limits(struct server *s)
 	return true;
 }
 
-static cold bool listen_failed(const char *text, int err)
-{
-	const char *fix = "";
-
-	if (err == -EADDRINUSE)
-		fix = "; another process has it: \"ss -ltnp\" shows which";
-	else if (err == -EACCES)
-		fix = "; ports below 1024 need root (and `user =`) or CAP_NET_BIND_SERVICE";
-	else if (err == -EADDRNOTAVAIL)
-		fix = "; no interface of this machine has that address";
-	return cli_fail("cannot listen at %s: %s%s", text, err_text(err), fix);
-}
-
 /* The kernel takes the option, and ignores it unless a bit is set. */
 static void warn_fastopen(void)
 {
@@ -119,35 +101,31 @@ static struct tuning tuning_of(const struct conf_server *conf)
 	};
 }
 
-static bool listen_at(const struct conf_addrs *addrs, enum listener_kind kind,
-		      struct tuning *tuning, struct proxy_listen **out)
+/*
+ * Sockets that share an address must be of one user: the next process, which is not root any more,
+ * may have more workers.
+ */
+static void give_sockets(const struct server *s)
 {
-	for (unsigned i = 0; i < addrs->count; i++) {
-		const struct conf_addr *at = &addrs->v[i];
-		struct addr addr = { .len = at->len };
+	const struct listens *l = &s->listens;
 
-		addr.in6 = at->in6; /* the larger of the two */
-		**out = (struct proxy_listen){ listen_open(&addr, tuning), kind };
-		if ((*out)->fd < 0)
-			return listen_failed(at->text, (*out)->fd);
-		++*out;
-	}
-	return true;
+	for (size_t i = 0; i < (size_t)l->workers * l->count; i++)
+		if (fchown(l->fds[i].fd, s->user.uid, s->user.gid) < 0)
+			log_debug("listen socket stays root's: %s", err_text(-errno));
 }
 
 static bool bind_all(struct server *s)
 {
-	const struct conf_server *conf = &s->config->server;
-	struct proxy_listen *next = s->listens;
-	struct tuning *t = &s->shared.tuning;
+	const struct listens none = { 0 };
+	const char *user = s->config->server.user;
+	char why[512];
 
-	*t = tuning_of(conf);
-	for (unsigned i = 0; i < s->shared.workers; i++)
-		if (!listen_at(&conf->https, LISTEN_HTTPS, t, &next) ||
-		    !listen_at(&conf->http, LISTEN_HTTP, t, &next) ||
-		    !listen_at(&conf->plain, LISTEN_PLAIN, t, &next) ||
-		    !listen_at(&conf->admin, LISTEN_ADMIN, t, &next))
-			return false;
+	s->shared.tuning = tuning_of(&s->config->server);
+	if (!listens_open(&s->listens, s->config, s->shared.workers, &none, &s->inherited,
+			  &s->shared.tuning, why, sizeof(why)))
+		return cli_fail("%s", why);
+	if (user && geteuid() == 0 && privs_find_user(user, &s->user) == 0)
+		give_sockets(s);
 	return true;
 }
 
@@ -235,14 +213,14 @@ static bool open_control(struct server *s)
 
 	if (path[0] != '/') /* off */
 		return true;
-	if (control_is_there(path)) {
+	if (!s->upgrade.heir && control_is_there(path)) {
 		log_warn("control path=%s has another server: this one goes without; give it a "
 			 "path of its own, or off",
 			 path);
 		return true;
 	}
 	err = control_open(&s->control, path, s, server_commands, server_commands_count);
-	if (err == 0)
+	if (err == 0 && !s->upgrade.heir) /* else when all is well: upgrade_done() */
 		err = control_publish(&s->control, path);
 	if (err < 0)
 		log_warn("control path=%s cannot be made: %s; sluice reload and others cannot "
@@ -358,16 +336,14 @@ static bool open_tenants(struct server *s)
 static bool make_proxies(struct server *s)
 {
 	for (unsigned i = 0; i < s->shared.workers; i++) {
-		struct proxy_listen *mine = s->listens + (size_t)i * s->listens_each;
+		const struct proxy_listen *mine = s->listens.fds + (size_t)i * s->listens.count;
 		const char *why = NULL;
-		int err = proxy_init(&s->proxies[i], &s->shared, mine, s->listens_each, &why);
+		int err = proxy_init(&s->proxies[i], &s->shared, mine, s->listens.count, &why);
 
 		if (err < 0)
 			return cli_fail("worker %u does not start: %s%s%s", i, err_text(err),
 					why ? "; " : "", why ? why : "");
 		s->proxies_up++;
-		for (unsigned k = 0; k < s->listens_each; k++)
-			mine[k].fd = -1;
 	}
 	return true;
 }
@@ -401,6 +377,7 @@ bool server_up(struct server *s)
 
 	if (err < 0)
 		return cli_fail("signals cannot be blocked: %s", err_text(err));
+	upgrade_inherit(s);
 	return make_arrays(s) && load_setup(s) && raise_limits(s) && bind_all(s) &&
 	       open_access_log(s) && choose_engine(s) && drop_rights(s) && open_control(s) &&
 	       open_cache(s) && open_pins(s) && open_tenants(s) && make_proxies(s) &&
@@ -410,6 +387,9 @@ bool server_up(struct server *s)
 void server_down(struct server *s)
 {
 	control_close(&s->control);
+	filewatch_close(&s->watch);
+	upgrade_fini(&s->upgrade);
+	free(s->inherited.fds);
 	for (unsigned i = 0; i < s->proxies_up; i++)
 		proxy_fini(&s->proxies[i]);
 	pins_free(s->shared.pins);
@@ -424,9 +404,7 @@ void server_down(struct server *s)
 	crowd_free(s->shared.crowd);
 	if (s->shared.access_fd > STDERR_FILENO)
 		close(s->shared.access_fd);
-	for (unsigned i = 0; i < s->shared.workers * s->listens_each; i++)
-		if (s->listens[i].fd >= 0)
-			close(s->listens[i].fd);
+	listens_free(&s->listens); /* what nobody took is closed by the end of the process */
 	if (s->shared.setup)
 		setup_unref(s->shared.setup);
 	if (s->tls_up)
@@ -437,6 +415,5 @@ void server_down(struct server *s)
 	free(s->shared.stats);
 	free(s->workers);
 	free(s->proxies);
-	free(s->listens);
 	config_unref(s->config);
 }

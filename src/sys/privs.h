@@ -22,6 +22,14 @@ int privs_find_user(const char *name, struct privs_user *out) must_check;
  */
 int privs_drop(const struct privs_user *user) must_check;
 
+/*
+ * Only CAP_NET_BIND_SERVICE outlives privs_drop(), if we had it, so that a reload can listen at new
+ * ports below 1024.  privs_none(): this thread has not even that.  privs_pass_on(): the program
+ * that is executed next has it; between fork() and exec(), too.
+ */
+void privs_none(void);
+void privs_pass_on(void);
+
 /* No program that we start, and no file that we run, gives rights any more.  Threads inherit it. */
 int privs_no_new(void) must_check;
 

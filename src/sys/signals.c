@@ -16,6 +16,7 @@ static void fill(sigset_t *set)
 	sigaddset(set, SIGINT);
 	sigaddset(set, SIGHUP);
 	sigaddset(set, SIGUSR1);
+	sigaddset(set, SIGUSR2);
 }
 
 int signals_init(void)
@@ -74,6 +75,7 @@ enum signals_event signals_wait(uint64_t ms)
 	case SIGINT: return SIGNALS_STOP;
 	case SIGHUP: return SIGNALS_RELOAD;
 	case SIGUSR1: return SIGNALS_REOPEN;
+	case SIGUSR2: return SIGNALS_UPGRADE;
 	}
 	unreachable("a signal that is not in the set");
 }

@@ -10,10 +10,11 @@
 #include "base/assert.h"
 
 enum signals_event {
-	SIGNALS_NONE,   /* the time is over */
-	SIGNALS_STOP,   /* SIGTERM, SIGINT */
-	SIGNALS_RELOAD, /* SIGHUP */
-	SIGNALS_REOPEN, /* SIGUSR1 */
+	SIGNALS_NONE,    /* the time is over */
+	SIGNALS_STOP,    /* SIGTERM, SIGINT */
+	SIGNALS_RELOAD,  /* SIGHUP */
+	SIGNALS_REOPEN,  /* SIGUSR1 */
+	SIGNALS_UPGRADE, /* SIGUSR2 */
 };
 
 /* Before the first thread is made: threads inherit that these are blocked, and SIGPIPE ignored. */

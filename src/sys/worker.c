@@ -7,11 +7,13 @@
 
 #include "base/err.h"
 #include "base/log.h"
+#include "sys/privs.h"
 
 static void *worker_main(void *arg)
 {
 	struct worker *w = arg;
 
+	privs_none();
 	w->run(w->arg);
 	return NULL;
 }
