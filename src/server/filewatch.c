@@ -118,6 +118,12 @@ void filewatch_set(struct filewatch *w, const char *file, struct config *c)
 		config_unref(before);
 }
 
+void filewatch_again(struct filewatch *w)
+{
+	w->seen = 0;
+	w->first_ms = w->last_ms = now_ms();
+}
+
 void filewatch_close(struct filewatch *w)
 {
 	if (w->fd > 0)

@@ -35,6 +35,8 @@ struct filewatch {
 void filewatch_set(struct filewatch *w, const char *file, struct config *c);
 /* The files are about to be read, whatever they are now. */
 void filewatch_seen(struct filewatch *w, const char *file);
+/* What was seen could not be taken up now: to be told again. */
+void filewatch_again(struct filewatch *w);
 void filewatch_close(struct filewatch *w);
 /* For poll(); -1: none. */
 int filewatch_fd(const struct filewatch *w) must_check;

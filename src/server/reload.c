@@ -94,6 +94,7 @@ bool server_reload(struct server *s, struct control_call *call)
 	}
 	if (!proxies_reload(s->proxies, s->proxies_up, setup, next.fds, next.count)) {
 		listens_close(&next, &s->listens);
+		filewatch_again(&s->watch);
 		setup_unref(setup);
 		return refuse(s, call, "the workers are not ready for it, try again");
 	}
