@@ -87,8 +87,8 @@ static void finish(struct listener *ls)
 	int fd;
 
 	/*
-	 * All, also where another process has the socket and goes on: for each connection the kernel
-	 * wakes one who waits, and that may have been us.
+	 * All, also where another process has the socket and goes on: the kernel wakes one who
+	 * waits for each connection, and that may have been us.
 	 */
 	for (unsigned i = 0; i < BACKLOG; i++) {
 		fd = accept4(ls->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
