@@ -164,11 +164,11 @@ static int do_channel(struct server *s, struct control_call *call)
 }
 
 const struct control_command server_commands[] = {
-	{ "state", 0, 0, do_state },   { "ls", 1, 1, do_ls },
-	{ "du", 0, 0, do_du },         { "pins", 0, 0, do_pins },
-	{ "pin", 1, 1, do_pin },       { "unpin", 1, 1, do_unpin },
-	{ "purge", 1, 1, do_purge },   { "channel", 0, 0, do_channel },
-	{ "reload", 0, 0, do_reload }, { "status", 0, 0, do_status },
+	{ "state", 0, 0, do_state },     { "ls", 1, 1, do_ls },
+	{ "du", 0, 0, do_du },           { "pins", 0, 0, do_pins },
+	{ "pin", 1, 1, do_pin },         { "unpin", 1, 1, do_unpin },
+	{ "purge", 1, 1, do_purge },     { "channel", 0, 0, do_channel },
+	{ "reload", 0, 0, do_reload },   { "status", 0, 0, do_status },
 	{ "upgrade", 0, 0, do_upgrade },
 };
 const unsigned server_commands_count = countof(server_commands);
