@@ -61,7 +61,9 @@ COMPILE = $(CC) -std=gnu17 -Isrc -isystem $(WOLFSSL)/include -D_GNU_SOURCE -pthr
           $(WARN) $(OPT_$(MODE)) $(SANFLAGS) $(CPPFLAGS) $(CFLAGS)
 LINK    = $(CC) -pthread -Wl,--as-needed $(if $(SAN)$(filter fuzz,$(MODE)),,-Wl,-z,relro,-z,now) \
           $(SANFLAGS) $(LDFLAGS)
-LDLIBS := -L$(WOLFSSL)/lib -lwolfssl -luring -linih -lcares -lcjson -lnghttp2 -lcrypt \
+# A sanitizer's runtime has a crypt_r of its own, which calls libcrypt's: it must not be left out.
+LDLIBS := -L$(WOLFSSL)/lib -lwolfssl -luring -linih -lcares -lcjson -lnghttp2 \
+          $(if $(SAN),-Wl$(comma)--no-as-needed) -lcrypt \
           $(if $(filter x86_64,$(MACHINE)),-lIPSec_MB) -lm
 
 SRC  := $(sort $(wildcard src/*.c src/*/*.c))

@@ -53,6 +53,9 @@ bool stream_ktls_settle(struct stream *s, size_t n)
 	if (err == -EAGAIN)
 		return false;
 	if (err < 0) {
+		/* The owner may send before he sees that there is no more to receive: no cut. */
+		if (err == ERR_TLS_LIMIT && s->key_update_owed && !s->notified)
+			stream_ktls_alert(s, SLICE("\1\0"), true);
 		stream_fail(s, err);
 		return false;
 	}

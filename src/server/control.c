@@ -157,7 +157,7 @@ bool control_give(struct control_call *call, const char *json, int fd)
 	while (n < 0 && errno == EINTR);
 	call->lost = call->lost || n != 1;
 	control_line(call, json + 1, strlen(json + 1));
-	return !call->lost;
+	return n == 1; /* who has it may leave before the line's end */
 }
 
 /* As much of it as there is room for. */

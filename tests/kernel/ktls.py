@@ -188,7 +188,7 @@ class Guest:
                 line = re.search(r"(\w+) tls engine=user ktls=refused reason=.*modprobe tls", other.tail())
                 assert line and line[1] == level, other.tail()
                 self.curl(other)
-                assert other.metrics()["tls_kernel_bytes_total"] == 0
+                assert other.metrics()["tls_kernel_bytes_total"] == 0, (other.metrics(), other.tail())
 
     def run(self):
         step("start")
