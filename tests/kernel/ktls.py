@@ -86,7 +86,8 @@ class Guest:
     @contextlib.contextmanager
     def sluice(self, ktls):
         plain = {"ca": None}
-        with mirror.Sluice(self.rig, self.tmp / f"sluice-{ktls}", {
+        # A folder of its own: another's would take up this one's file as its own that has changed.
+        with mirror.Sluice(self.rig, tempfile.mkdtemp(dir=self.tmp, prefix=f"sluice-{ktls}."), {
                 "server": {"ktls": ktls, "workers": 1}, "cache": {"free": "1M"},
                 "mirror docker.io": plain, "mirror second.test": plain}) as s:
             yield s
@@ -188,7 +189,7 @@ class Guest:
                 line = re.search(r"(\w+) tls engine=user ktls=refused reason=.*modprobe tls", other.tail())
                 assert line and line[1] == level, other.tail()
                 self.curl(other)
-                assert other.metrics()["tls_kernel_bytes_total"] == 0, (other.metrics(), other.tail())
+                assert other.metrics()["tls_kernel_bytes_total"] == 0
 
     def run(self):
         step("start")
