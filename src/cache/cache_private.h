@@ -19,7 +19,7 @@ enum {
 	CACHE_PROBE_MAX_S = 60,
 	CACHE_FULL_BYTES = 64 * 1024 * 1024, /* to evict at once when the disk is full */
 	CACHE_TOUCH_S = 3600,       /* a file's time of last use is written at most this often */
-	CACHE_CHUNKS_KEPT_MAX = 64, /* 16 MiB of write buffers kept for the next fills */
+	CACHE_CHUNKS_KEPT_MAX = 32, /* 8 MiB of write buffers kept for the next fills */
 };
 
 /* What the housekeeping job has to do; it is one job, so none of these run at once. */
