@@ -39,28 +39,32 @@ bool stream_ktls_begin(struct stream *s)
 	return s->ktls;
 }
 
+/* A key is used up, or its successor was asked for, and this kernel cannot have one. */
+static void end_of_key(struct stream *s)
+{
+	/* The peer is told, unless that would take one record more than the key may seal. */
+	if (s->key_update_owed && !s->notified)
+		stream_ktls_alert(s, SLICE("\1\0"), true);
+	stream_fail(s, s->key_update_owed ? ERR_EOF : ERR_TLS_LIMIT);
+}
+
 bool stream_ktls_settle(struct stream *s, size_t n)
 {
 	int err;
 
 	if (!s->key_update_owed && ktls_may_send(&s->ktls_tx, s->fd, &s->tx, n))
 		return true;
-	err = s->tx.k.minor == 4 && s->net->ktls->rekeys
-		      ? ktls_control(&s->ktls_tx, s->fd, RECORD_HANDSHAKE, SLICE("\x18\0\0\1\0"))
-		      : ERR_TLS_LIMIT;
-	if (err == 0)
-		err = ktls_rekey(&s->ktls_tx, s->fd, &s->tx, s->net->aead);
-	if (err == -EAGAIN)
-		return false;
-	if (err < 0) {
-		/* The owner may send before he sees that there is no more to receive: no cut. */
-		if (err == ERR_TLS_LIMIT && s->key_update_owed && !s->notified)
-			stream_ktls_alert(s, SLICE("\1\0"), true);
-		stream_fail(s, err);
+	if (s->tx.k.minor != 4 || !s->net->ktls->rekeys) {
+		end_of_key(s);
 		return false;
 	}
-	s->key_update_owed = false;
-	return true;
+	err = ktls_control(&s->ktls_tx, s->fd, RECORD_HANDSHAKE, SLICE("\x18\0\0\1\0"));
+	if (err == 0)
+		err = ktls_rekey(&s->ktls_tx, s->fd, &s->tx, s->net->aead);
+	if (err < 0 && err != -EAGAIN)
+		stream_fail(s, err);
+	s->key_update_owed = s->key_update_owed && err < 0;
+	return err == 0;
 }
 
 void stream_ktls_alert(struct stream *s, struct slice alert, bool is_notify)
