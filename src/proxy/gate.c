@@ -7,6 +7,7 @@
 
 #include "base/list.h"
 #include "cache/digest.h"
+#include "http/base64.h"
 
 enum {
 	BUCKETS = 1024,
@@ -156,42 +157,6 @@ void gate_add(struct gate *g, const struct gate_key *k, uint64_t now_ms, uint64_
 
 /* ---- how long ---- */
 
-static int base64url_value(char c)
-{
-	if (c >= 'A' && c <= 'Z')
-		return c - 'A';
-	if (c >= 'a' && c <= 'z')
-		return c - 'a' + 26;
-	if (c >= '0' && c <= '9')
-		return c - '0' + 52;
-	return c == '-' ? 62 : c == '_' ? 63 : -1;
-}
-
-/* Bytes written, 0: it is none, or too long. */
-static size_t base64url_decode(struct slice s, char *out, size_t room)
-{
-	unsigned bits = 0, have = 0;
-	size_t n = 0;
-
-	while (s.len && s.ptr[s.len - 1] == '=')
-		s.len--;
-	for (size_t i = 0; i < s.len; i++) {
-		int v = base64url_value(s.ptr[i]);
-
-		if (v < 0)
-			return 0;
-		bits = (bits << 6 | (unsigned)v) & 0xffff;
-		have += 6;
-		if (have < 8)
-			continue;
-		have -= 8;
-		if (n == room)
-			return 0;
-		out[n++] = (char)(bits >> have);
-	}
-	return n;
-}
-
 /* The `exp` of a JWT's claims; false: there is none to be found. */
 static bool jwt_end(struct slice token, double *end_s)
 {
@@ -202,8 +167,8 @@ static bool jwt_end(struct slice token, double *end_s)
 	bool ok;
 
 	slice_cut(&token, '.');
-	n = base64url_decode(slice_cut(&token, '.'), claims, sizeof(claims));
-	json = n ? cJSON_ParseWithLength(claims, n) : NULL;
+	n = base64_decode(slice_cut(&token, '.'), BASE64_URL, claims, sizeof(claims));
+	json = n != SIZE_MAX ? cJSON_ParseWithLength(claims, n) : NULL;
 	end = cJSON_GetObjectItemCaseSensitive(json, "exp");
 	ok = cJSON_IsNumber(end);
 	*end_s = ok ? end->valuedouble : 0;
