@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "proxy/manage.h"
 
-#include <cjson/cJSON.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -14,6 +13,7 @@
 #include "proxy/holdings.h"
 #include "proxy/image.h"
 #include "proxy/oci.h"
+#include "proxy/put.h"
 
 enum { MANAGE_ARENA = 1024 * 1024 };
 
@@ -36,19 +36,6 @@ static bool say(struct manage *m, cJSON *row)
 	cJSON_free(text);
 	cJSON_Delete(row);
 	return ok ? true : fail(m, "no memory, or the asker has gone");
-}
-
-static void put_uint(cJSON *to, const char *key, uint64_t n)
-{
-	(void)cJSON_AddNumberToObject(to, key, (double)n);
-}
-
-static void put_slice(cJSON *to, const char *key, struct slice s)
-{
-	char *text = strndup(s.ptr ? s.ptr : "", s.len);
-
-	(void)cJSON_AddStringToObject(to, key, text ? text : "");
-	free(text);
 }
 
 static void put_digest(cJSON *to, const struct digest *d)
@@ -103,9 +90,9 @@ static bool say_tag(struct manage *m, struct holdings *h, const struct holding_t
 	holdings_walk(h, t->root, &sum, NULL, NULL);
 	name_of(t, name);
 	(void)cJSON_AddStringToObject(row, "image", name);
-	put_slice(row, "mirror", t->mirror);
-	put_slice(row, "repository", t->repo);
-	put_slice(row, "tag", t->tag);
+	put_text(row, "mirror", t->mirror);
+	put_text(row, "repository", t->repo);
+	put_text(row, "tag", t->tag);
 	put_digest(row, &t->record.digest);
 	(void)cJSON_AddStringToObject(row, "type", oci_types[t->record.type].media_type);
 	(void)cJSON_AddBoolToObject(row, "cached", t->root >= 0);
@@ -247,9 +234,9 @@ static bool du_by(struct manage *m, struct holdings *h, bool by_repo)
 
 		n = group_of(h, i, by_repo);
 		walk_group(h, i, n, &sum, sum_own, &own);
-		put_slice(row, "mirror", h->tags[i].mirror);
+		put_text(row, "mirror", h->tags[i].mirror);
 		if (by_repo)
-			put_slice(row, "repository", h->tags[i].repo);
+			put_text(row, "repository", h->tags[i].repo);
 		put_uint(row, "tags", n);
 		put_uint(row, "bytes", sum.bytes);
 		put_uint(row, "own_bytes", own);

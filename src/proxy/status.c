@@ -3,13 +3,13 @@
  * The state as JSON.  Keys are binding: the page, `sluice top` and people's scripts read them.
  * README.md names them.
  */
-#include <cjson/cJSON.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <time.h>
 
 #include "base/version.h"
 #include "proxy/admin.h"
+#include "proxy/put.h"
 #include "proxy/tenant.h"
 #include "proxy/uppool.h"
 
@@ -20,20 +20,6 @@ static const char *const outcome_words[] = {
 	[UPCONN_TIMEOUT] = "timeout", [UPCONN_5XX] = "5xx",         [UPCONN_BAD] = "wrong bytes",
 	[UPCONN_CHECK] = "check",
 };
-
-/* cJSON ignores additions to NULL: without memory something is missing, and that is all. */
-static void put_uint(cJSON *to, const char *key, uint64_t n)
-{
-	(void)cJSON_AddNumberToObject(to, key, (double)n);
-}
-
-static void put_text(cJSON *to, const char *key, struct slice s)
-{
-	char *text = strndup(s.ptr ? s.ptr : "", s.len);
-
-	(void)cJSON_AddStringToObject(to, key, text ? text : "");
-	free(text);
-}
 
 static cJSON *add_row(cJSON *list)
 {
