@@ -86,16 +86,11 @@ bool badge_is_good(struct slice value, struct slice user, struct slice hash, int
 {
 	struct slice rest = body_of(value), end;
 	char sum[DIGEST_HEX_MAX];
-	unsigned differ = 0;
 	uint64_t end_s;
 
 	(void)slice_cut(&rest, '.');
 	end = slice_cut(&rest, '.');
 	seal(user, hash, end, sum);
-	if (rest.len != strlen(sum) || !units_parse_uint(end, &end_s))
-		return false;
-	for (size_t i = 0; i < rest.len; i++)
-		differ |= (unsigned char)(rest.ptr[i] ^ sum[i]);
-	return differ == 0 && now_s < (int64_t)end_s &&
-	       (int64_t)end_s <= now_s + BADGE_LIFE_S + 300;
+	return slice_eq_secret(rest, slice_of(sum)) && units_parse_uint(end, &end_s) &&
+	       now_s < (int64_t)end_s && (int64_t)end_s <= now_s + BADGE_LIFE_S + 300;
 }

@@ -13,23 +13,13 @@ static void wipe(char **text)
 	*text = NULL;
 }
 
-static bool same(const char *a, const char *b)
-{
-	size_t n = strlen(a);
-	unsigned differ = n != strlen(b);
-
-	for (size_t i = 0; i < n && !differ; i++)
-		differ |= (unsigned char)(a[i] ^ b[i]);
-	return !differ;
-}
-
 static void work(struct job *job)
 {
 	struct password *pw = container_of(job, struct password, job);
 	struct crypt_data *data = calloc(1, sizeof(*data)); /* 32 KB */
 	const char *hash = data ? crypt_r(pw->text, pw->hash, data) : NULL;
 
-	pw->right = hash && hash[0] != '*' && same(hash, pw->hash);
+	pw->right = hash && hash[0] != '*' && slice_eq_secret(slice_of(hash), slice_of(pw->hash));
 	wipe(&pw->text);
 	if (data)
 		explicit_bzero(data, sizeof(*data));
