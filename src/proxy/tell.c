@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "proxy/meter.h"
 #include "proxy/tally.h"
 
 enum { TELL_POLL_MS = 1000 }; /* while some are open */
@@ -77,8 +78,9 @@ void tell_begin(struct xfer *x)
 
 static bool is_hit(const struct xfer *x)
 {
-	return x->cache && (strcmp(x->cache, "hit") == 0 || strcmp(x->cache, "revalidated") == 0 ||
-			    strcmp(x->cache, "stale") == 0);
+	const enum meter_how how = meter_how_of(x->cache);
+
+	return how == METER_HIT || how == METER_REVALIDATED || how == METER_STALE;
 }
 
 void tell_end(struct xfer *x, bool whole)
