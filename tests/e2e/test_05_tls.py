@@ -116,6 +116,17 @@ def test_tickets(sluice, rig, wire, path, image, version):
     assert sluice.metrics()["handshakes_resumed_total"] == before + 8
 
 
+def test_tickets_in_a_long_row(sluice, rig, wire):
+    """A client that resumes each connection by the one before never comes to an end of it."""
+    context = tls_context(rig.ca.pem, lambda c: setattr(c, "minimum_version", ssl.TLSVersion.TLSv1_3))
+    w = wire(context=context)
+    w.ask("GET", "/v2/")
+    for n in range(300):
+        with wire(context=context, session=w.tls.session) as w:
+            assert w.ask("GET", "/v2/").status == 200, n
+            assert w.tls.session_reused, n
+
+
 def test_ticket_of_another_name(rig, wire):
     """A ticket from one name is not proof for another: Host still has to fit the new SNI."""
     context = tls_context(rig.ca.pem)
