@@ -7,6 +7,7 @@ import shutil
 import socket
 import ssl
 import http.client
+import time
 
 from rig import mirror
 from rig.proc import Process, free_ports, wait_for
@@ -38,7 +39,8 @@ def tree(pid):
 def cpu_of(pid):
     """Seconds of all threads, the kernel's workers for io_uring among them, and of ended children."""
     fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return sum(map(int, fields[11:15])) / TICK
+    clock = ~pid << 3 | 2       # clock_getcpuclockid(3): in ns, where stat has ticks of 10 ms
+    return time.clock_gettime(clock) + sum(map(int, fields[13:15])) / TICK
 
 
 class Server:

@@ -5,7 +5,8 @@
  *
  * A DATA frame is made in two calls of nghttp2's that follow each other: data_read(), where the
  * body is read to where it will stand in the output, and data_send(), which puts the frame's header
- * before it.
+ * before it.  A run is several frames of one stream, read by the first data_read(); until its last
+ * frame is out, other streams are put off.
  */
 #include "http/h2.h"
 
@@ -19,8 +20,9 @@
 
 enum {
 	FRAME_HEAD = 9,
-	HEAD_AROUND = 64, /* around the words of its first two lines */
-	HEAD_FIRST = 512, /* of memory for a head; more as it comes */
+	FRAME_BYTES = 16 * 1024, /* that every peer takes (RFC 9113 4.2), and nghttp2 makes */
+	HEAD_AROUND = 64,        /* around the words of its first two lines */
+	HEAD_FIRST = 512,        /* of memory for a head; more as it comes */
 	/*
 	 * What a head may make HPACK unpack (one byte may stand for 4 KB) before the connection
 	 * ends; what is more than HTTP_HEAD_MAX is answered by 431.
@@ -83,6 +85,13 @@ struct h2 {
 	struct bucket noise;  /* frames that move nothing */
 	uint64_t updates;
 	uint64_t datas;
+
+	/* A run: bytes whose frames are not made yet; the first ones stand behind the next head. */
+	size_t run_left;
+	bool run_end; /* the body's last ones are among them */
+	bool broken;  /* a body is */
+	struct turns turns;
+	unsigned streams;
 
 	/* The output of h2_make(). */
 	char *out;
@@ -353,6 +362,7 @@ static void head_end(struct h2 *h, int32_t id, bool has_body)
 	void *stream = head_judge(h, id, has_body);
 
 	head_drop(h);
+	h->streams += stream != NULL;
 	if (stream)
 		nghttp2_session_set_stream_user_data(h->session, id, stream);
 	else
@@ -490,6 +500,8 @@ static void stream_over(nghttp2_session *s, struct h2 *h, int32_t id)
 	if (!stream)
 		return;
 	nghttp2_session_set_stream_user_data(s, id, NULL);
+	h->streams--;
+	turns_forget(&h->turns, id);
 	h->ops->ended(stream);
 }
 
@@ -529,25 +541,94 @@ static int on_frame_send(nghttp2_session *s, const nghttp2_frame *frame, void *u
 	return 0;
 }
 
+/* How much of a body may be sent now, whatever frames it is in. */
+static size_t window_of(nghttp2_session *s, int32_t id)
+{
+	int32_t ours = nghttp2_session_get_stream_remote_window_size(s, id);
+	int32_t all = nghttp2_session_get_remote_window_size(s);
+	int32_t least = ours < all ? ours : all;
+
+	return least > 0 ? (size_t)least : 0;
+}
+
+/* Where the payloads of the next frames will stand, the first of <first> bytes at most. */
+static unsigned lay_out(const struct h2 *h, int32_t id, size_t first, struct iovec *to)
+{
+	size_t at = h->out_len + FRAME_HEAD;
+	size_t window = 0;
+	unsigned count = 0;
+
+	assert(h->out_room > at);
+	if (first == FRAME_BYTES && h->streams <= H2_RUN_STREAMS_MAX)
+		window = window_of(h->session, id);
+	do {
+		size_t n = count == 0 ? first : FRAME_BYTES;
+
+		if (count > 0 && n > window)
+			n = window;
+		if (n > h->out_room - at)
+			n = h->out_room - at;
+		to[count++] = (struct iovec){ h->out + at, n };
+		window -= n < window ? n : window;
+		at += n + FRAME_HEAD;
+	} while (count < H2_RUN_FRAMES && to[count - 1].iov_len == FRAME_BYTES &&
+		 window >= H2_ROOM_MIN && h->out_room >= at + H2_ROOM_MIN);
+	return count;
+}
+
+/* 0, or what nghttp2 is to be told. */
+static int run_begin(struct h2 *h, int32_t id, void *stream, size_t cap)
+{
+	struct iovec to[H2_RUN_FRAMES];
+	unsigned count = lay_out(h, id, cap, to);
+	int n;
+
+	h->run_end = false;
+	n = h->ops->body(stream, to, count, &h->run_end);
+	if (n > 0 && h->streams <= H2_RUN_STREAMS_MAX)
+		turns_took(&h->turns, id, (uint32_t)n);
+	else
+		turns_leave(&h->turns);
+	h->broken = n == H2_BROKEN;
+	if (h->broken)
+		return NGHTTP2_ERR_PAUSE;
+	if (n == H2_WAIT && !h->run_end)
+		return NGHTTP2_ERR_DEFERRED;
+	h->run_left = (size_t)n;
+	return 0;
+}
+
+static void turn_over(struct h2 *h)
+{
+	int32_t next = turns_next(&h->turns);
+
+	if (next)
+		(void)nghttp2_session_resume_data(h->session, next);
+}
+
 static ssize_t data_read(nghttp2_session *s, int32_t id, uint8_t *buf, size_t cap, uint32_t *flags,
 			 nghttp2_data_source *source, void *user)
 {
 	struct h2 *h = user;
-	size_t room = h->out_room - h->out_len;
-	bool end = false;
-	int n;
+	size_t n;
+	int err;
 
-	(void)s, (void)id, (void)buf;
-	assert(room > FRAME_HEAD);
-	room -= FRAME_HEAD;
-	n = h->ops->body(source->ptr, h->out + h->out_len + FRAME_HEAD, cap < room ? cap : room,
-			 &end);
-	if (n == H2_BROKEN)
-		return NGHTTP2_ERR_PAUSE;
-	if (n == H2_WAIT && !end)
+	(void)s, (void)buf;
+	if (!turns_may(&h->turns, id))
 		return NGHTTP2_ERR_DEFERRED;
-	*flags = NGHTTP2_DATA_FLAG_NO_COPY | (end ? (uint32_t)NGHTTP2_DATA_FLAG_EOF : 0);
-	return n;
+	if (h->run_left == 0) {
+		err = run_begin(h, id, source->ptr, cap);
+		if (err)
+			return err;
+	}
+	n = h->run_left < FRAME_BYTES ? h->run_left : (size_t)FRAME_BYTES;
+	if (n > cap) /* the windows were asked for */
+		return NGHTTP2_ERR_CALLBACK_FAILURE;
+	h->run_left -= n;
+	*flags = NGHTTP2_DATA_FLAG_NO_COPY;
+	if (h->run_left == 0 && h->run_end)
+		*flags |= NGHTTP2_DATA_FLAG_EOF;
+	return (ssize_t)n;
 }
 
 static int data_send(nghttp2_session *s, nghttp2_frame *frame, const uint8_t *head, size_t len,
@@ -852,16 +933,25 @@ int h2_make(struct h2 *h, char *out, size_t room)
 		ssize_t n;
 
 		take_rest(h);
-		if (room - h->out_len < H2_ROOM_MIN)
+		if (h->run_left == 0 && h->turns.over)
+			turn_over(h);
+		if (h->run_left == 0 && room - h->out_len < H2_ROOM_MIN)
 			break;
 		before = h->out_len;
 		n = h->starved ? -1 : nghttp2_session_mem_send(h->session, &mem);
 		if (h->starved)
 			return -ENOMEM;
-		if (n < 0)
+		/* A run goes on: frames of other kinds went before it, and none came since. */
+		if (n < 0 || (h->run_left > 0 && (n > 0 || h->out_len == before)))
 			return -EPROTO;
-		if (n == 0 && h->out_len == before)
-			break;
+		if (n == 0 && h->out_len == before) {
+			if (h->broken || !turns_waiting(&h->turns) ||
+			    nghttp2_session_get_remote_window_size(h->session) <= 0)
+				break;
+			/* He waits, or is not to be had: reset, or without a window of his own. */
+			turn_over(h);
+			continue;
+		}
 		h->rest = (struct slice){ (const char *)mem, (size_t)n };
 	}
 	return (int)h->out_len;

@@ -12,7 +12,8 @@
  *  2. Body bytes are read straight into the caller's output and nowhere kept; a stream whose turn
  *     it is not, or that the peer gives no window, is not read.
  *  3. An answer counts as complete (END_STREAM) only when `body` said that it is.
- *  4. Streams take turns frame by frame; a client may order its own (RFC 9218, no tree of 7540).
+ *  4. Streams take turns frame by frame, or by runs of H2_RUN_FRAMES that are read at once while
+ *     there are H2_RUN_STREAMS_MAX at most; a client may order its own (RFC 9218, no tree of 7540).
  *  5. What a peer may have us hold: H2_STREAMS_MAX streams of under 1 KB here, one head of
  *     HTTP_HEAD_MAX, a table of 4 KB, H2_QUEUE_MAX frames that wait; no body of a request.
  *  6. What a peer may have us do for nothing is bounded by the second (buckets): then
@@ -20,7 +21,10 @@
  */
 #pragma once
 
+#include <sys/uio.h>
+
 #include "http/h1.h"
+#include "http/turns.h"
 
 enum {
 	/* What browsers and Go open at most; nghttp2 refuses more. */
@@ -29,6 +33,10 @@ enum {
 	H2_QUEUE_MAX = 128,
 	/* The least room that h2_make() begins a frame in. */
 	H2_ROOM_MIN = 1024,
+	/* 64 KiB: beyond that the system call is a small part of a read. */
+	H2_RUN_FRAMES = 4,
+	/* More go frame by frame. */
+	H2_RUN_STREAMS_MAX = TURNS_MAX,
 };
 
 struct h2;
@@ -45,11 +53,11 @@ struct h2_ops {
 	/* The same for one that may be answered with e->status only. */
 	void *(*refuse)(void *owner, int32_t id, const struct h1_error *e);
 	/*
-	 * > 0: bytes of the body put at <dst>; H2_WAIT: none now, h2_resume() will be called.
-	 * *end: these were the last (then it may be none).  H2_BROKEN: there will be no more, and
-	 * the connection has to be cut.
+	 * > 0: bytes of the body put into <to>, from its beginning on (1 to H2_RUN_FRAMES places);
+	 * H2_WAIT: none now, h2_resume() will be called.  *end: these were the last (then it may be
+	 * none).  H2_BROKEN: there will be no more, and the connection has to be cut.
 	 */
-	int (*body)(void *stream, char *dst, size_t cap, bool *end);
+	int (*body)(void *stream, const struct iovec *to, unsigned count, bool *end);
 	/*
 	 * The request's body, if it is wanted: a piece, or its end.  NULL: none is.  In all, as
 	 * much comes as the stream's first window holds, and what h2_used() said.

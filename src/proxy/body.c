@@ -2,7 +2,6 @@
 #include "proxy/body.h"
 
 #include <errno.h>
-#include <sys/uio.h>
 
 #include "base/err.h"
 #include "base/log.h"
@@ -254,10 +253,28 @@ static bool body_keep_hot(struct body *b, const struct blob_view *v, uint64_t fr
 	return hot_put(b->proxy->hot, blob_digest(b->blob), bytes, len);
 }
 
-static int body_read_blob(struct body *b, char *dst, size_t cap)
+/* The first <bytes> of <to>; returns how many places that is. */
+static unsigned places_cut(const struct iovec *to, unsigned count, uint64_t bytes,
+			   struct iovec *cut)
 {
+	unsigned n = 0;
+
+	assert(count <= BODY_PLACES_MAX);
+	while (n < count && bytes > 0) {
+		cut[n] = to[n];
+		if (cut[n].iov_len > bytes)
+			cut[n].iov_len = (size_t)bytes;
+		bytes -= cut[n++].iov_len;
+	}
+	return n;
+}
+
+static int body_read_blob(struct body *b, const struct iovec *to, unsigned count, uint64_t most)
+{
+	char *dst = to->iov_base;
+	size_t cap = to->iov_len < most ? to->iov_len : (size_t)most;
 	struct blob_view v;
-	struct iovec iov = { .iov_base = dst };
+	struct iovec cut[BODY_PLACES_MAX];
 	uint64_t from = b->segments[b->at].from + b->done;
 	uint64_t window;
 	ssize_t n;
@@ -274,13 +291,13 @@ static int body_read_blob(struct body *b, char *dst, size_t cap)
 	window = body_find(b, &v, &why);
 	if (window == 0)
 		return why == BODY_BROKEN ? body_pass(b, dst, cap) : why;
-	iov.iov_len = window < cap ? (size_t)window : cap;
-	n = (ssize_t)body_read_hot(b, &v, from, dst, iov.iov_len);
+	n = (ssize_t)body_read_hot(b, &v, from, dst, window < cap ? (size_t)window : cap);
 	if (n > 0) {
 		body_took(b, (uint64_t)n);
 		return (int)n;
 	}
-	n = preadv2(v.fd, &iov, 1, (off_t)from, RWF_NOWAIT);
+	count = places_cut(to, count, window < most ? window : most, cut);
+	n = preadv2(v.fd, cut, (int)count, (off_t)from, RWF_NOWAIT);
 	if (n < 0 && (errno == EAGAIN || errno == EOPNOTSUPP))
 		return body_read_disk(b, from, window);
 	if (n > 0 && !body_keep_hot(b, &v, from, dst, (size_t)n))
@@ -306,11 +323,19 @@ static bool body_settle(struct body *b)
 
 int body_read(struct body *b, char *dst, size_t cap)
 {
+	return body_readv(b, &(struct iovec){ dst, cap }, 1);
+}
+
+int body_readv(struct body *b, const struct iovec *to, unsigned count)
+{
+	char *dst = to->iov_base;
+	size_t cap = to->iov_len;
+	uint64_t most = UINT64_MAX;
 	struct segment *s;
 	size_t n;
 	int got;
 
-	assert(cap > 0);
+	assert(count > 0 && cap > 0);
 	if (!body_settle(b))
 		return BODY_END;
 	s = &b->segments[b->at];
@@ -320,11 +345,13 @@ int body_read(struct body *b, char *dst, size_t cap)
 		body_took(b, n);
 		return (int)n;
 	}
-	if (s->bytes != BLOB_SIZE_UNKNOWN && s->bytes - b->done < cap)
-		cap = (size_t)(s->bytes - b->done);
+	if (s->bytes != BLOB_SIZE_UNKNOWN)
+		most = s->bytes - b->done;
+	if (most < cap)
+		cap = (size_t)most;
 	got = b->visit    ? body_read_visit(b, dst, cap)
 	      : b->bypass ? body_read_bypass(b, dst, cap)
-			  : body_read_blob(b, dst, cap);
+			  : body_read_blob(b, to, count, most);
 	/* The end of a blob whose size is asked for is the end of nothing but an open segment. */
 	if (got == BODY_END && s->bytes != BLOB_SIZE_UNKNOWN)
 		return BODY_BROKEN;

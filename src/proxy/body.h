@@ -7,6 +7,8 @@
  */
 #pragma once
 
+#include <sys/uio.h>
+
 #include "cache/cache.h"
 #include "io/loop.h"
 #include "proxy/bypass.h"
@@ -19,6 +21,8 @@ struct segment {
 	uint64_t from;
 	uint64_t bytes; /* BLOB_SIZE_UNKNOWN: to the blob's end, whatever it will be */
 };
+
+enum { BODY_PLACES_MAX = 4 };
 
 enum body_wait { BODY_WAIT = 0, BODY_END = -1, BODY_BROKEN = -2 };
 
@@ -51,6 +55,8 @@ void body_set(struct body *b, struct segment *segments, unsigned count, struct b
 void body_set_rest(struct body *b, const struct bypass_opts *rest);
 /* > 0: bytes copied to <dst>; else enum body_wait. */
 int body_read(struct body *b, char *dst, size_t cap) must_check;
+/* The same for 1 to BODY_PLACES_MAX places; from a file, all of them are filled at once. */
+int body_readv(struct body *b, const struct iovec *to, unsigned count) must_check;
 /* Is nothing left?  (Of a blob of unknown size, body_read() tells.) */
 bool body_is_over(struct body *b);
 /* The file range that body_read() would read next, for a stream that takes files; false: none. */

@@ -124,7 +124,7 @@ static void call_answer(struct call *k)
 		c->broken = true;
 }
 
-static int call_body(void *stream, char *dst, size_t cap, bool *end)
+static int call_body(void *stream, const struct iovec *to, unsigned count, bool *end)
 {
 	struct call *k = stream;
 	struct body *b = &k->xfer.body;
@@ -132,7 +132,7 @@ static int call_body(void *stream, char *dst, size_t cap, bool *end)
 
 	if (k->state != CALL_SEND) /* the connection ends */
 		return H2_WAIT;
-	n = body_read(b, dst, cap);
+	n = body_readv(b, to, count);
 	if (n > 0 || n == BODY_END) {
 		*end = k->body_done = n == BODY_END || body_is_over(b);
 		call_arm(k);

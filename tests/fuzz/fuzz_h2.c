@@ -10,7 +10,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { SLOTS = 512, ROOM = 4096 };
+enum { SLOTS = 512, ROOM = 40 * 1024 };
 
 struct slot {
 	int32_t id;
@@ -43,7 +43,7 @@ static struct slot *slot_new(struct run *r, int32_t id)
 	if (r->count == SLOTS)
 		return NULL;
 	r->count++;
-	*s = (struct slot){ .id = id, .left = (size_t)id * 100 };
+	*s = (struct slot){ .id = id, .left = (size_t)id * 3000 };
 	return s;
 }
 
@@ -71,16 +71,22 @@ static void *take_refusal(void *owner, int32_t id, const struct h1_error *e)
 	return slot_new(owner, id);
 }
 
-static int give_body(void *stream, char *dst, size_t cap, bool *end)
+static int give_body(void *stream, const struct iovec *to, unsigned count, bool *end)
 {
 	struct slot *s = stream;
-	size_t n = s->left < cap ? s->left : cap;
+	size_t total = 0;
 
-	assert(s->answered && !s->ended && cap > 0);
-	memset(dst, 'b', n);
-	s->left -= n;
+	assert(s->answered && !s->ended && count > 0 && count <= H2_RUN_FRAMES);
+	for (unsigned i = 0; i < count; i++) {
+		size_t n = s->left < to[i].iov_len ? s->left : to[i].iov_len;
+
+		assert(to[i].iov_len > 0);
+		memset(to[i].iov_base, 'b', n);
+		s->left -= n;
+		total += n;
+	}
 	*end = s->left == 0;
-	return (int)n;
+	return (int)total;
 }
 
 static void take_end(void *stream)

@@ -20,6 +20,8 @@ struct slot {
 	size_t fields;
 	enum body_kind body;
 	size_t left;
+	uint64_t given;
+	size_t most; /* at once; 0: as much as there is room for */
 	bool waits;
 	bool broken;
 	unsigned ended;
@@ -81,20 +83,33 @@ static void *take_refusal(void *owner, int32_t id, const struct h1_error *e)
 	return s;
 }
 
-static int give_body(void *stream, char *dst, size_t cap, bool *end)
+static char byte_at(uint64_t at)
+{
+	return (char)('a' + at % 23);
+}
+
+static int give_body(void *stream, const struct iovec *to, unsigned count, bool *end)
 {
 	struct slot *s = stream;
-	size_t n = s->left < cap ? s->left : cap;
+	int total = 0;
 
-	assert(!s->ended);
+	assert(!s->ended && count > 0 && count <= H2_RUN_FRAMES);
 	if (s->broken)
 		return H2_BROKEN;
 	if (s->waits)
 		return H2_WAIT;
-	memset(dst, 'b', n);
-	s->left -= n;
+	for (unsigned i = 0; i < count; i++) {
+		size_t n = s->left < to[i].iov_len ? s->left : to[i].iov_len;
+
+		if (s->most && total + n > s->most)
+			n = s->most - (size_t)total;
+		for (size_t j = 0; j < n; j++)
+			((char *)to[i].iov_base)[j] = byte_at(s->given++);
+		s->left -= n;
+		total += (int)n;
+	}
 	*end = s->left == 0;
-	return (int)n;
+	return total;
 }
 
 static void take_end(void *stream)
@@ -148,8 +163,11 @@ static int saw_frame(nghttp2_session *s, const nghttp2_frame *f, void *user)
 static int saw_data(nghttp2_session *s, uint8_t flags, int32_t id, const uint8_t *data, size_t len,
 		    void *user)
 {
-	(void)s, (void)flags, (void)data;
-	((struct peer *)user)->bytes[id / 2] += len;
+	uint64_t *seen = &((struct peer *)user)->bytes[id / 2];
+
+	(void)s, (void)flags;
+	for (size_t i = 0; i < len; i++)
+		assert((char)data[i] == byte_at((*seen)++));
 	return 0;
 }
 
@@ -337,21 +355,119 @@ TEST(heads_follow_the_rules_of_http_1)
 	peer_end(&p);
 }
 
-TEST(streams_take_turns)
+/* The client gives windows of <bytes>, for the connection and for each stream. */
+static void widen(struct peer *p, int32_t bytes)
+{
+	const nghttp2_settings_entry e = { NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, (uint32_t)bytes };
+
+	nghttp2_submit_settings(p->client, 0, &e, 1);
+	nghttp2_session_set_local_window_size(p->client, 0, 0, bytes);
+	check_eq(say(p, SIZE_MAX), 0);
+}
+
+/* The longest row of frames of one stream. */
+static unsigned longest_turn(const struct peer *p)
+{
+	unsigned row = 1, most = 1;
+
+	for (unsigned i = 1; i < p->turns_count; i++) {
+		row = p->turns[i] == p->turns[i - 1] ? row + 1 : 1;
+		most = row > most ? row : most;
+	}
+	return most;
+}
+
+TEST(streams_take_turns_by_runs)
 {
 	static struct peer p;
 
 	peer_asks(&p, 3);
+	widen(&p, 1 << 20);
 	for (unsigned i = 0; i < 3; i++)
+		answer(&p, i, 200, 200000);
+	talk(&p);
+	for (unsigned i = 0; i < 3; i++) {
+		check_eq(p.bytes[i], 200000);
+		check(p.complete[i]);
+	}
+	check_eq(longest_turn(&p), H2_RUN_FRAMES);
+	check(p.turns[0] != p.turns[4] && p.turns[4] != p.turns[8] && p.turns[0] != p.turns[8]);
+	peer_end(&p);
+}
+
+TEST(turns_outlive_the_window_of_the_connection)
+{
+	static struct peer p;
+
+	peer_asks(&p, 3); /* 64 KiB for all */
+	for (unsigned i = 0; i < 3; i++)
+		answer(&p, i, 200, 300000);
+	while (!p.complete[0] && !p.complete[1] && !p.complete[2]) {
+		check_eq(say(&p, SIZE_MAX), 0);
+		check(hear(&p, 64 * 1024) >= 0);
+	}
+	for (unsigned i = 0; i < 3; i++)
+		check(p.bytes[i] > 300000 - 2 * 65536);
+	peer_end(&p);
+}
+
+TEST(a_small_answer_waits_for_a_run_of_each_at_most)
+{
+	static struct peer p;
+
+	peer_asks(&p, 4);
+	widen(&p, 1 << 20);
+	for (unsigned i = 0; i < 4; i++)
+		answer(&p, i, 200, i < 3 ? 700000 : 100);
+	talk(&p);
+	for (unsigned i = 0; i < p.turns_count && i < 3 * H2_RUN_FRAMES + 1; i++)
+		if (p.turns[i] == p.slots[3].id)
+			p.slots[3].most = 1;
+	check_eq(p.slots[3].most, 1);
+	peer_end(&p);
+}
+
+TEST(many_streams_take_turns_by_frames)
+{
+	static struct peer p;
+
+	peer_asks(&p, H2_RUN_STREAMS_MAX + 1);
+	widen(&p, 1 << 20);
+	for (unsigned i = 0; i < p.count; i++)
 		answer(&p, i, 200, 40000);
 	talk(&p);
-	for (unsigned i = 0; i < 3; i++)
+	for (unsigned i = 0; i < p.count; i++)
 		check_eq(p.bytes[i], 40000);
-	require(p.turns_count >= 6);
-	check(p.turns[0] != p.turns[1]);
-	check(p.turns[1] != p.turns[2]);
-	check(p.turns[0] != p.turns[2]);
+	for (unsigned i = 1; i < p.count; i++)
+		check(p.turns[i] != p.turns[i - 1]);
 	peer_end(&p);
+}
+
+TEST(a_run_is_as_long_as_window_and_body_allow)
+{
+	static const size_t mosts[] = { 1, 1000, 16384, 16385, 40000, 65536 };
+	static const int32_t windows[] = { 20000, 40000, 65535, 1 << 20 };
+
+	for (unsigned i = 0; i < countof(mosts); i++)
+		for (unsigned j = 0; j < countof(windows); j++) {
+			static struct peer p;
+
+			peer_asks(&p, 3);
+			widen(&p, windows[j]);
+			for (unsigned k = 0; k < 3; k++) {
+				p.slots[k].most = mosts[i];
+				answer(&p, k, 200,
+				       mosts[i] * 300 < 300000 ? mosts[i] * 300 : 300000);
+			}
+			for (unsigned k = 0;
+			     k < 3000 && !(p.complete[0] && p.complete[1] && p.complete[2]); k++) {
+				check_eq(say(&p, SIZE_MAX), 0);
+				check(hear(&p, H2_ROOM_MIN + k * 37 % 70000) >= 0);
+			}
+			for (unsigned k = 0; k < 3; k++)
+				check(p.complete[k]);
+			peer_end(&p);
+		}
 }
 
 TEST(a_client_may_order_its_own)
