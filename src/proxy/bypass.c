@@ -15,6 +15,7 @@ enum {
 	BYPASS_GAP_MAX = 1024 * 1024,
 	BYPASS_ARENA = 16 * 1024, /* a target and a scope */
 	BYPASS_TURN = 32,         /* pieces hashed before other work gets its turn */
+	BYPASS_PIECE = 16 * 1024, /* of them, at least */
 };
 
 enum bypass_state {
@@ -244,8 +245,14 @@ static int bypass_prefix_read(struct bypass *bp)
  */
 static int bypass_prefix(struct bypass *bp, char *dst, size_t cap)
 {
+	char piece[BYPASS_PIECE];
 	struct blob_view v;
 
+	/* Where the last byte of a fill is missing, because it cannot be published, <cap> is 1. */
+	if (cap < sizeof(piece)) {
+		dst = piece;
+		cap = sizeof(piece);
+	}
 	blob_look(bp->blob, &v);
 	for (unsigned i = 0; i < BYPASS_TURN; i++) {
 		uint64_t left = bp->at - bp->hashed;
