@@ -32,7 +32,6 @@ static inline bool slice_eq(struct slice a, struct slice b)
 	return a.len == b.len && (a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0);
 }
 
-/* ASCII case folded: header names, host names. */
 /* In a time that depends on the lengths alone: for secrets and what is made of them. */
 static inline bool slice_eq_secret(struct slice a, struct slice b)
 {
@@ -45,6 +44,7 @@ static inline bool slice_eq_secret(struct slice a, struct slice b)
 	return differ == 0;
 }
 
+/* ASCII case folded: header names, host names. */
 static inline bool slice_ieq(struct slice a, struct slice b)
 {
 	if (a.len != b.len || a.len == 0)

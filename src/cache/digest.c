@@ -22,8 +22,10 @@ _Static_assert(_Alignof(wc_Sha512) <= 16, "state not aligned");
 _Static_assert((int)DIGEST_LANES == (int)SHA256X_LANES, "as many as it takes");
 _Static_assert((int)WC_SHA512_DIGEST_SIZE <= (int)DIGEST_BYTES_MAX, "digest too small");
 
+enum { ALG_NAME_LEN = 6 };
+
 static const struct {
-	const char *name;
+	const char name[ALG_NAME_LEN + 1];
 	size_t bytes;
 } algs[] = {
 	[DIGEST_SHA256] = { "sha256", WC_SHA256_DIGEST_SIZE },
@@ -43,29 +45,33 @@ const char *digest_alg_name(enum digest_alg alg)
 }
 
 /* Lower case only: OCI allows no other, and one digest shall have one name. */
-static int hex_value(char c)
+static unsigned hex_value(char c)
 {
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	return -1;
+	/* 1 more than it stands for; 0: it is none. */
+	static const uint8_t values[256] = {
+		['0'] = 1,  ['1'] = 2,  ['2'] = 3,  ['3'] = 4,  ['4'] = 5,  ['5'] = 6,
+		['6'] = 7,  ['7'] = 8,  ['8'] = 9,  ['9'] = 10, ['a'] = 11, ['b'] = 12,
+		['c'] = 13, ['d'] = 14, ['e'] = 15, ['f'] = 16,
+	};
+
+	return values[(unsigned char)c] - 1U;
 }
 
 static bool digest_parse_hex(struct slice hex, enum digest_alg alg, struct digest *out)
 {
+	unsigned wrong = 0;
+
 	if (hex.len != 2 * algs[alg].bytes)
 		return false;
 	*out = (struct digest){ .alg = (uint8_t)alg };
 	for (size_t i = 0; i < algs[alg].bytes; i++) {
-		int high = hex_value(hex.ptr[2 * i]);
-		int low = hex_value(hex.ptr[2 * i + 1]);
+		unsigned high = hex_value(hex.ptr[2 * i]);
+		unsigned low = hex_value(hex.ptr[2 * i + 1]);
 
-		if (high < 0 || low < 0)
-			return false;
+		wrong |= high | low;
 		out->bytes[i] = (uint8_t)(high << 4 | low);
 	}
-	return true;
+	return wrong < 16;
 }
 
 bool digest_parse(struct slice text, struct digest *out)
@@ -74,7 +80,7 @@ bool digest_parse(struct slice text, struct digest *out)
 	struct slice name = slice_cut(&hex, ':');
 
 	for (unsigned alg = 0; alg < countof(algs); alg++)
-		if (slice_eq(name, slice_of(algs[alg].name)))
+		if (name.len == ALG_NAME_LEN && memcmp(name.ptr, algs[alg].name, name.len) == 0)
 			return digest_parse_hex(hex, (enum digest_alg)alg, out);
 	return false;
 }

@@ -17,6 +17,7 @@
 
 #include "base/list.h"
 #include "base/units.h"
+#include "http/indexed.h"
 
 enum {
 	FRAME_HEAD = 9,
@@ -85,6 +86,8 @@ struct h2 {
 	struct bucket noise;  /* frames that move nothing */
 	uint64_t updates;
 	uint64_t datas;
+
+	struct indexed indexed;
 
 	/* A run: bytes whose frames are not made yet; the first ones stand behind the next head. */
 	size_t run_left;
@@ -263,13 +266,27 @@ static void head_pseudo(struct h2 *h, struct slice name, struct slice value)
 	h->lines_at = h->head_len;
 }
 
+/* Eight bytes at once: is one of them a space or less?  (Or above 127, now and then.) */
+static bool has_low(const char *at)
+{
+	const uint64_t ones = 0x0101010101010101;
+	uint64_t v;
+
+	memcpy(&v, at, sizeof(v));
+	return ((v - 0x21 * ones) & ~v & 0x80 * ones) != 0;
+}
+
 /* Nothing may become a line or a word of its own where the parser will find it. */
 static bool has_break(struct slice s, bool words)
 {
-	/* Bits, not branches: a head has some hundred bytes. */
 	static const uint8_t breaks[256] = { [0] = 1, ['\r'] = 1, ['\n'] = 1, [' '] = 2 };
+	bool low = s.len < 8;
 	uint8_t found = 0;
 
+	for (size_t i = 0; i + 8 < s.len; i += 8)
+		low |= has_low(s.ptr + i);
+	if (!low && !has_low(s.ptr + s.len - 8))
+		return false;
 	for (size_t i = 0; i < s.len; i++)
 		found |= breaks[(unsigned char)s.ptr[i]];
 	return (found & (words ? 3 : 1)) != 0;
@@ -801,29 +818,14 @@ bool h2_is_full(const struct h2 *h)
 
 /* ---- out ---- */
 
-/* Of those that differ from answer to answer: in the table, they would push out what repeats. */
-static bool is_fresh(struct slice name)
-{
-	static const struct slice fresh[] = {
-		{ "ETag", 4 },     { "Content-Range", 13 },    { "Docker-Content-Digest", 21 },
-		{ "Link", 4 },     { "WWW-Authenticate", 16 }, { "Set-Cookie", 10 },
-		{ "Location", 8 },
-	};
-
-	for (size_t i = 0; i < countof(fresh); i++)
-		if (slice_ieq(name, fresh[i]))
-			return true;
-	return false;
-}
-
-static nghttp2_nv nv_of(struct slice name, struct slice value)
+static nghttp2_nv nv_of(struct slice name, struct slice value, bool index)
 {
 	return (nghttp2_nv){
 		.name = (uint8_t *)(uintptr_t)name.ptr,
 		.value = (uint8_t *)(uintptr_t)value.ptr,
 		.namelen = name.len,
 		.valuelen = value.len,
-		.flags = is_fresh(name) ? NGHTTP2_NV_FLAG_NO_INDEX : NGHTTP2_NV_FLAG_NONE,
+		.flags = index ? NGHTTP2_NV_FLAG_NONE : NGHTTP2_NV_FLAG_NO_INDEX,
 	};
 }
 
@@ -839,9 +841,10 @@ int h2_answer(struct h2 *h, int32_t id, int status, const struct field *fields, 
 	assert(count <= ANSWER_FIELDS_MAX);
 	assert(status >= 200 && status <= 999);
 	units_format_uint((uint64_t)status, text);
-	nv[0] = nv_of(SLICE(":status"), slice_of(text));
+	nv[0] = nv_of(SLICE(":status"), slice_of(text), true);
 	for (unsigned i = 0; i < count; i++)
-		nv[i + 1] = nv_of(fields[i].name, fields[i].value);
+		nv[i + 1] = nv_of(fields[i].name, fields[i].value,
+				  indexed_field(&h->indexed, fields[i].name, fields[i].value));
 	source.source.ptr = nghttp2_session_get_stream_user_data(h->session, id);
 	return nghttp2_submit_response(h->session, id, nv, count + 1, body ? &source : NULL) == 0
 		       ? 0
@@ -850,7 +853,7 @@ int h2_answer(struct h2 *h, int32_t id, int status, const struct field *fields, 
 
 void h2_go_on(struct h2 *h, int32_t id)
 {
-	const nghttp2_nv nv = nv_of(SLICE(":status"), SLICE("100"));
+	const nghttp2_nv nv = nv_of(SLICE(":status"), SLICE("100"), true);
 
 	if (!h->starved)
 		(void)nghttp2_submit_headers(h->session, 0, id, NULL, &nv, 1, NULL);

@@ -45,9 +45,10 @@ const char oci_accept_manifests[] = OCI
 	"manifest.list.v2+json, " DOCKER "manifest.v2+json, " DOCKER
 	"manifest.v1+prettyjws, " DOCKER "manifest.v1+json, " OCI "artifact.manifest.v1+json";
 
+/* Bits, not branches: of a path they are most bytes. */
 static bool is_lower_alnum(char c)
 {
-	return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
+	return ((unsigned)(c - 'a') < 26) | ((unsigned)(c - '0') < 10);
 }
 
 static bool is_alnum(char c)
@@ -122,17 +123,21 @@ bool oci_tag_ok(struct slice tag)
 
 bool oci_digest_ok(struct slice digest)
 {
+	static const bool is_hex[256] = {
+		['0' ... '9'] = true,
+		['a' ... 'f'] = true,
+	};
 	struct slice algorithm = slice_cut(&digest, ':');
 	size_t digits = slice_eq(algorithm, SLICE("sha256"))   ? 64
 			: slice_eq(algorithm, SLICE("sha512")) ? 128
 							       : 0;
+	bool other = false;
 
 	if (digits == 0 || digest.len != digits)
 		return false;
 	for (size_t i = 0; i < digits; i++)
-		if (!is_lower_alnum(digest.ptr[i]) || digest.ptr[i] > 'f')
-			return false;
-	return true;
+		other |= !is_hex[(unsigned char)digest.ptr[i]];
+	return !other;
 }
 
 /* A registry's name: "docker.io", "localhost:5000". */
@@ -165,12 +170,10 @@ static void oci_bad(struct oci_path *out, const char *code, const char *why)
 /* Takes the last segment off: "a/b/c" gives "c" and leaves "a/b"; "c" leaves none. */
 static struct slice cut_last(struct slice *path)
 {
-	size_t at = path->len;
-	struct slice last;
+	const char *slash = path->len ? memrchr(path->ptr, '/', path->len) : NULL;
+	size_t at = slash ? (size_t)(slash - path->ptr) + 1 : 0;
+	struct slice last = slice_skip(*path, at);
 
-	while (at > 0 && path->ptr[at - 1] != '/')
-		at--;
-	last = slice_skip(*path, at);
 	*path = slice_first(*path, at > 0 ? at - 1 : 0);
 	return last;
 }
