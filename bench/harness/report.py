@@ -8,6 +8,12 @@ def figures(values):
     return m, min(values), max(values)
 
 
+def ratios(result, name):
+    """Sluice's figure to that server's, round by round: they were measured one after the other."""
+    pairs = zip(result["values"].get("sluice", []), result["values"][name])
+    return [a / b for a, b in pairs if b > 0] if name != "sluice" else []
+
+
 def number(x):
     return f"{x:.0f}" if abs(x) >= 1000 else f"{x:.3g}"
 
@@ -20,18 +26,17 @@ def middle(rates):
 
 
 def table(results):
-    """Markdown: a line for each server of each scenario; the ratio is Sluice's figure to it."""
+    """Markdown: a line for each server of each scenario, with the ratio of Sluice's figure to its."""
     lines = ["| scenario | measure | server | median (least, most) | a second | sluice to it | at most |",
              "|---|---|---|---|---|---|---|"]
     for r in results:
-        ours = statistics.median(r["values"]["sluice"]) if "sluice" in r["values"] else None
         title = r["title"]
         for name, values in r["values"].items():
             m, least, most = figures(values)
             rate = middle(r["rates"].get(name))
             ratio, limit = "", ""
-            if name != "sluice" and ours is not None and m > 0:
-                ratio = f"{ours / m:.2f}"
+            if found := ratios(r, name):
+                ratio = "{:.2f} ({:.2f}, {:.2f})".format(*figures(found))
                 limit = f"{r['limits'][name]:.2f}" if name in r["limits"] else ""
             lines.append(f"| {title} | {r['unit']} | {name} | {number(m)} ({number(least)}, "
                          f"{number(most)}) | {rate} | {ratio} | {limit} |")
@@ -48,13 +53,14 @@ def summary(facts, results):
              "| scenario | measure | Sluice | times the cost of | wanted |", "|---|---|---|---|---|"]
     for r in [r for r in results if "sluice" in r["values"]]:
         m, least, most = figures(r["values"]["sluice"])
-        others = [(n, statistics.median(v)) for n, v in r["values"].items() if n != "sluice"]
-        ratios = ", ".join(f"{n} ({number(x)}) **{m / x:.2f}**" for n, x in others if x > 0)
+        others = [(n, statistics.median(v), ratios(r, n)) for n, v in r["values"].items()]
+        times = ", ".join("{} ({}) **{:.2f}** ({:.2f} to {:.2f})".format(n, number(x), *figures(f))
+                          for n, x, f in others if f)
         wanted = ", ".join(f"{n} {x:.2f}" for n, x in r["limits"].items())
         also = r["rates"].get("sluice")
         also = f"; {also[-1]}" if also and isinstance(also[-1], str) else ""
         lines.append(f"| {r['title']} | {r['unit']} | {number(m)} ({number(least)} to "
-                     f"{number(most)}){also} | {ratios} | {wanted} |")
+                     f"{number(most)}){also} | {times} | {wanted} |")
     by = {k: max((r["carried"].get(k, 0) for r in results), default=0) for k in ("user", "kernel")}
     lines += ["", f"Bytes of TLS: {by['user'] / 1e9:.0f} GB by records of its own, "
               f"{by['kernel'] / 1e9:.0f} GB by the kernel. {facts['engine']}"]
