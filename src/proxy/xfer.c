@@ -43,7 +43,12 @@ static struct slice keep(struct xfer *x, struct slice s)
 
 static void xfer_init(struct xfer *x, struct proxy *p, struct task *owner)
 {
-	memset(x, 0, offsetof(struct xfer, arena_mem));
+	/* Not what is half of it: a message has as many fields as it says. */
+	const size_t fields = offsetof(struct xfer, fetch.msg.fields);
+	const size_t behind = fields + sizeof(x->fetch.msg.fields);
+
+	memset(x, 0, fields);
+	memset((char *)x + behind, 0, offsetof(struct xfer, arena_mem) - behind);
 	x->proxy = p;
 	list_init(&x->node);
 	list_push(&p->xfers, &x->node);
