@@ -15,7 +15,7 @@
 
 enum {
 	TURNS_MAX = 16,
-	/* A turn lasts for so many bytes, however little of them the connection's window lets by. */
+	/* A turn lasts for so many bytes, however little of them the window lets by. */
 	TURN_BYTES = 48 * 1024,
 };
 
