@@ -91,6 +91,7 @@ struct h2 {
 
 	/* A run: bytes whose frames are not made yet; the first ones stand behind the next head. */
 	size_t run_left;
+	int32_t run_id;
 	bool run_end; /* the body's last ones are among them */
 	bool broken;  /* a body is */
 	struct turns turns;
@@ -612,6 +613,7 @@ static int run_begin(struct h2 *h, int32_t id, void *stream, size_t cap)
 	if (n == H2_WAIT && !h->run_end)
 		return NGHTTP2_ERR_DEFERRED;
 	h->run_left = (size_t)n;
+	h->run_id = id;
 	return 0;
 }
 
@@ -639,7 +641,8 @@ static ssize_t data_read(nghttp2_session *s, int32_t id, uint8_t *buf, size_t ca
 			return err;
 	}
 	n = h->run_left < FRAME_BYTES ? h->run_left : (size_t)FRAME_BYTES;
-	if (n > cap) /* the windows were asked for */
+	/* Bytes of a run are its stream's alone; the windows were asked for. */
+	if (h->run_id != id || n > cap)
 		return NGHTTP2_ERR_CALLBACK_FAILURE;
 	h->run_left -= n;
 	*flags = NGHTTP2_DATA_FLAG_NO_COPY;
