@@ -83,7 +83,9 @@ def test_400_mb_layer(client, rig, sluice, big):
     assert client.pull(name_for(client, big)) == big.digest
     client.forget()
     assert client.pull(name_for(client, big)) == big.digest
-    assert len(rig.cdn.seen(big.largest[7:])) <= 1
+    # Once, if perhaps by ranges: on a slow machine lanes join, and then a little is fetched twice.
+    size = sluice.blob_file(big.largest).stat().st_size
+    assert sum(r.sent for r in rig.cdn.seen(big.largest[7:])) < 1.5 * size
     assert images.digest_of(sluice.blob_file(big.largest).read_bytes()) == big.largest
 
 
