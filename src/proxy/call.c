@@ -124,6 +124,8 @@ static void call_answer(struct call *k)
 		c->broken = true;
 }
 
+_Static_assert((int)H2_RUN_FRAMES <= (int)BODY_PLACES_MAX, "a run is read at once");
+
 static int call_body(void *stream, const struct iovec *to, unsigned count, bool *end)
 {
 	struct call *k = stream;

@@ -4,6 +4,7 @@
 #include <cjson/cJSON.h>
 
 #include "base/limits.h"
+#include "cache/digest.h"
 #include "http/uri.h"
 
 enum {
@@ -45,10 +46,9 @@ const char oci_accept_manifests[] = OCI
 	"manifest.list.v2+json, " DOCKER "manifest.v2+json, " DOCKER
 	"manifest.v1+prettyjws, " DOCKER "manifest.v1+json, " OCI "artifact.manifest.v1+json";
 
-/* Bits, not branches: of a path they are most bytes. */
 static bool is_lower_alnum(char c)
 {
-	return ((unsigned)(c - 'a') < 26) | ((unsigned)(c - '0') < 10);
+	return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
 }
 
 static bool is_alnum(char c)
@@ -123,21 +123,9 @@ bool oci_tag_ok(struct slice tag)
 
 bool oci_digest_ok(struct slice digest)
 {
-	static const bool is_hex[256] = {
-		['0' ... '9'] = true,
-		['a' ... 'f'] = true,
-	};
-	struct slice algorithm = slice_cut(&digest, ':');
-	size_t digits = slice_eq(algorithm, SLICE("sha256"))   ? 64
-			: slice_eq(algorithm, SLICE("sha512")) ? 128
-							       : 0;
-	bool other = false;
+	struct digest d;
 
-	if (digits == 0 || digest.len != digits)
-		return false;
-	for (size_t i = 0; i < digits; i++)
-		other |= !is_hex[(unsigned char)digest.ptr[i]];
-	return !other;
+	return digest_parse(digest, &d);
 }
 
 /* A registry's name: "docker.io", "localhost:5000". */
